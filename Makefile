@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# dvpn: `make` builds, `sudo make check` and `sudo make demo` also install what they need.
+
+VERSION = 0.1.0
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+CC ?= cc
+BUILD ?= build
+CFLAGS ?= -O2 -g
+SAN ?=
+
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla $(WERROR)
+HARDEN = -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+# libev's watchers are casts between structs: no strict aliasing.
+override CFLAGS += -std=gnu11 -fno-strict-aliasing -pthread $(WARN) $(HARDEN) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+override CPPFLAGS += -D_GNU_SOURCE -DDVPN_VERSION='"$(VERSION)"' -DDVPN_SYSCONFDIR='"$(SYSCONFDIR)"' -Idvpnd
+LDFLAGS += -pie -Wl,-z,relro,-z,now -pthread $(if $(SAN),-fsanitize=$(SAN))
+LIBS = -lssh2 -lev -lnetfilter_conntrack -lnfnetlink -lmnl -liniparser -lcares -lcrypto -lm
+
+ROOMS = map capture carry control
+SOURCES = $(wildcard dvpnd/*.c $(ROOMS:%=dvpnd/%/*.c))
+MAINS = dvpnd/main.c dvpnd/control/dvpnctl.c
+LIBRARY = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS),$(SOURCES)))
+TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
+HELPERS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/net/*.c tests/bench/*.c))
+FUZZERS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
+OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o) $(TESTS:=.o) $(HELPERS:=.o) $(FUZZERS:=.o)
+
+# The jail's netcat is static, with musl where that is installed.
+NC_CC ?= $(if $(SAN),$(CC),$(shell command -v musl-gcc || echo $(CC)))
+
+all: $(BUILD)/dvpnd/dvpnd $(BUILD)/dvpnd/dvpnctl $(BUILD)/chroot/nc
+
+$(BUILD)/dvpnd/dvpnd: $(BUILD)/dvpnd/main.o $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/dvpnd/dvpnctl: $(BUILD)/dvpnd/control/dvpnctl.o
+	$(CC) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/chroot/nc: chroot/nc.c $(wildcard chroot/*.h) Makefile
+	@mkdir -p $(@D)
+	$(NC_CC) $(if $(SAN),$(CFLAGS),-static -O2 -g -std=gnu11 $(WARN) -fstack-protector-strong) -D_GNU_SOURCE -o $@ $<
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+$(BUILD)/tests/net/%: $(BUILD)/tests/net/%.o
+	$(CC) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+tests: all $(TESTS) $(HELPERS)
+fuzzers: $(FUZZERS)
+
+clean:
+	rm -rf build
+
+-include $(OBJECTS:.o=.d)
+.PHONY: all tests fuzzers clean
+.SECONDARY:

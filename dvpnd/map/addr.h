@@ -43,7 +43,8 @@ unsigned addr_bits(const struct addr *addr);		       /* 32 or 128 */
 int addr_from_sockaddr(const struct sockaddr *sa, struct addr *addr, uint16_t *port);
 socklen_t addr_to_sockaddr(const struct addr *addr, uint16_t port, struct sockaddr_storage *sa);
 
-/* "10.8.0.0/16".  0; -1 and a static reason text otherwise. */
+/* "10.8.0.0/16".  0; -1 and a static reason text otherwise.  Where nothing but
+ * host bits is wrong, *prefix is what was probably meant; else it is all zero. */
 int prefix_parse(const char *text, struct prefix *prefix, const char **reason);
 const char *prefix_format(const struct prefix *prefix, char text[PREFIX_TEXT_SIZE]);
 int prefix_compare(const struct prefix *a, const struct prefix *b); /* by address, then length */
@@ -62,6 +63,9 @@ struct endpoint {
 /* "host", "host:port", "v6", "[v6]", "[v6]:port".  Allocates host.
  * 0; -1 and a static reason text otherwise. */
 int endpoint_parse(const char *text, struct endpoint *endpoint, const char **reason);
+/* The same without allocating: cuts the text up, and host points into it.
+ * Both turn the host into lower case. */
+int endpoint_scan(char *text, struct endpoint *endpoint, const char **reason);
 /* "host:port", "[v6]:port" with the default port filled in; cut at size. */
 const char *endpoint_format(const struct endpoint *endpoint, uint16_t default_port, char *text,
 			    size_t size);

@@ -33,10 +33,10 @@ struct site {
 	struct origin origin;
 	struct endpoint *endpoints; /* best first, at least one */
 	unsigned endpoint_count;
+	enum ssh_mode mode;	/* SSH_MODE_UNSET: as configured */
 	const char *user;	/* NULL: as configured */
 	const char *netcat;	/* NULL: as configured */
 	const char *hostkey;	/* "SHA256:…" or NULL: known_hosts decides */
-	enum ssh_mode mode;	/* SSH_MODE_UNSET: as configured */
 };
 
 struct candidate {
@@ -49,8 +49,8 @@ struct candidate {
  * gives has only owners from that file. */
 struct route {
 	struct prefix prefix;
-	const struct candidate *candidates;
 	unsigned candidate_count;
+	const struct candidate *candidates;
 };
 
 struct routes; /* counted */

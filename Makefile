@@ -16,7 +16,7 @@ override CFLAGS += -std=gnu11 -fno-strict-aliasing -pthread $(WARN) $(HARDEN) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 override CPPFLAGS += -D_GNU_SOURCE -DDVPN_VERSION='"$(VERSION)"' -DDVPN_SYSCONFDIR='"$(SYSCONFDIR)"' -Idvpnd
 LDFLAGS += -pie -Wl,-z,relro,-z,now -pthread $(if $(SAN),-fsanitize=$(SAN))
-LIBS = -lssh2 -lev -lnetfilter_conntrack -lnfnetlink -lmnl -liniparser -lcares -lcrypto -lm
+LIBS = -lssh2 -lev -lnetfilter_conntrack -lnfnetlink -liniparser -lcares -lcrypto -lm
 
 ROOMS = map capture carry control
 SOURCES = $(wildcard dvpnd/*.c $(ROOMS:%=dvpnd/%/*.c))
@@ -61,9 +61,40 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 tests: all $(TESTS) $(HELPERS)
 fuzzers: $(FUZZERS)
 
+# What needs packages or root says so; `sudo make …` has both.
+deps:
+	@tests/deps build
+
+demo:
+	@tests/deps demo
+	@$(MAKE) -s --no-print-directory all
+	@chown -R --reference=Makefile $(BUILD)
+	@BUILD=$(BUILD) HOLD=$(HOLD) tests/demo
+
+check:
+	@tests/deps check
+	@$(MAKE) --no-print-directory WERROR=-Werror tests
+	@chown -R --reference=Makefile $(BUILD)
+	@BUILD=$(BUILD) tests/run $(CHECK)
+
+# The jail's netcat stays the static one of the plain build.
+asan tsan: $(BUILD)/chroot/nc
+asan:
+	@$(MAKE) --no-print-directory BUILD=build/asan SAN=address,undefined CFLAGS="-O1 -g" tests
+	@BUILD=build/asan tests/run $(CHECK)
+tsan:
+	@$(MAKE) --no-print-directory BUILD=build/tsan SAN=thread CFLAGS="-O1 -g" tests
+	@BUILD=build/tsan tests/run $(CHECK)
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang CFLAGS="-O1 -g" \
+		SAN=fuzzer-no-link,address,undefined fuzzers
+	@BUILD=build/fuzz tests/fuzz/run $(FUZZ_SECONDS)
+
 clean:
 	rm -rf build
 
 -include $(OBJECTS:.o=.d)
-.PHONY: all tests fuzzers clean
+.PHONY: all tests fuzzers deps demo check asan tsan fuzz clean
 .SECONDARY:

@@ -40,7 +40,8 @@ $(BUILD)/dvpnd/dvpnctl: $(BUILD)/dvpnd/control/dvpnctl.o
 
 $(BUILD)/chroot/nc: chroot/nc.c $(wildcard chroot/*.h) Makefile
 	@mkdir -p $(@D)
-	$(NC_CC) $(if $(SAN),$(CFLAGS),-static -O2 -g -std=gnu11 $(WARN) -fstack-protector-strong) -D_GNU_SOURCE -o $@ $<
+	$(NC_CC) $(if $(SAN),$(CFLAGS),-static -O2 -g -std=gnu11 $(WARN) -fstack-protector-strong) -D_GNU_SOURCE \
+		-DDVPN_VERSION='"$(VERSION)"' -o $@ $<
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)

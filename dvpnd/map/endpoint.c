@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Endpoints and host names.  Owns what is a valid name, and how a name or an
  * address is written together with a port.

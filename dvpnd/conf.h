@@ -14,7 +14,7 @@
 #include "map/addr.h"
 #include "map/routes.h"
 
-#define CONF_DEFAULT_PATH "/etc/dvpn/dvpnd.conf"
+#define CONF_DEFAULT_PATH DVPN_SYSCONFDIR "/dvpn/dvpnd.conf"
 
 enum host_key_policy { HOST_KEYS_STRICT, HOST_KEYS_ACCEPT_NEW };
 
@@ -37,6 +37,7 @@ struct conf_gateway {
 	char *name;	     /* lower case */
 	struct conf_ssh ssh; /* complete: [ssh] with the overrides applied */
 	uint32_t overridden; /* CONF_SSH_* bits: which fields this section gives */
+	unsigned line;	     /* of its heading, for messages */
 };
 enum {
 	CONF_SSH_USER = 1 << 0,
@@ -90,6 +91,11 @@ struct conf {
 
 	struct conf_gateway *gateways; /* sorted by name */
 	unsigned gateway_count;
+
+	/* Where these two were given, for messages; 0: not given. */
+	unsigned key_line, known_hosts_line;
+
+	unsigned references; /* private: conf_get and conf_put */
 };
 
 /*
@@ -117,5 +123,17 @@ const struct conf_gateway *conf_gateway(const struct conf *conf, const char *nam
  */
 const char *conf_restart_needed(const struct conf *before, const struct conf *after, char *text,
 				size_t size);
+
+/*
+ * What the configuration names must be there and be fit for use; a line on
+ * `errors`, like those of conf_load, for all that is not.
+ *
+ * conf_check_key: -1 unless the site's key is a regular file that only its owner
+ * may read, with an ed25519 private key of OpenSSH's form and no passphrase.
+ * conf_check_files: -1 where a known_hosts that `host_keys = strict` needs can't
+ * be read; with accept-new a missing one is said and 0 returned.
+ */
+int conf_check_key(const struct conf *conf, FILE *errors);
+int conf_check_files(const struct conf *conf, FILE *errors);
 
 #endif

@@ -63,7 +63,8 @@ int conntrack_original(struct conntrack *conntrack, const struct sockaddr *clien
 		       const struct sockaddr *local, struct addr *dest, uint16_t *port);
 
 /* Deletes the entries of TCP connections to addresses under these prefixes that
- * were never redirected: their SYN retries would go past the rules for ever.
+ * were never redirected and are not established: their SYN retries would go
+ * past the redirection for ever.  Established ones stay; the rules reset them.
  * Returns how many were deleted, or -1 with errno. */
 int conntrack_flush(struct conntrack *conntrack, const struct prefix *prefixes, size_t count);
 
@@ -71,17 +72,25 @@ int conntrack_flush(struct conntrack *conntrack, const struct prefix *prefixes, 
 
 struct kset;
 
-/* Runs ipset(8); NULL and a log line where that can't be had. */
+/* On the default loop.  Runs ipset(8); NULL and a log line where that can't be
+ * had.  ipset needs CAP_NET_ADMIN: it must be ambient where we are not root. */
 struct kset *kset_start(struct ev_loop *loop);
-void kset_stop(struct kset *kset); /* the sets stay as they are: fail closed; takes NULL */
+/* The sets stay as they are: fail closed.  No `done` is called any more; not to
+ * be called from one.  Takes NULL. */
+void kset_stop(struct kset *kset);
 
-/* Replaces the sets' content by every route's prefix, with our own prefixes
- * taken out, in one swap and without blocking.  When that is done, `done` is
- * called with 0, or -1 after a log line; an update during another is run
- * after it.  `gained` are the prefixes that the sets did not have before, owned
- * by kset, valid during the call. */
+/*
+ * Brings the sets' content in line with every route's prefix, our own prefixes
+ * taken out, in one swap and without blocking; the kernel's sets are read first
+ * and left alone where they hold that already.  When it is done, `done` is
+ * called with 0, or -1 after a log line.  An update during another is run after
+ * it; while it waits a newer one replaces it, and the newer's `done` alone is
+ * called.  `gained` are the prefixes that the sets did not have before (a /0 as
+ * two halves), owned by kset, valid during the call: flush conntrack for them.
+ * 0, or -1 and a log line, where nothing was begun and `done` is not called.
+ */
 typedef void kset_done(int result, const struct prefix *gained, size_t gained_count, void *arg);
-void kset_update(struct kset *kset, const struct routes *routes, const struct prefix *own,
-		 unsigned own_count, kset_done *done, void *arg);
+int kset_update(struct kset *kset, const struct routes *routes, const struct prefix *own,
+		unsigned own_count, kset_done *done, void *arg);
 
 #endif

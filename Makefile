@@ -91,7 +91,7 @@ FUZZ_SECONDS ?= 60
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang CFLAGS="-O1 -g" \
 		SAN=fuzzer-no-link,address,undefined fuzzers
-	@BUILD=build/fuzz tests/fuzz/run $(FUZZ_SECONDS)
+	@BUILD=build/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) TEST_SECONDS=3600 tests/run tests/fuzz/run
 
 clean:
 	rm -rf build

@@ -494,6 +494,41 @@ lab_up()
 	dvpn_start
 }
 
+# ---- something to talk to ----
+
+# www_start HOST DIRECTORY: the directory's files at port 80.
+www_start()
+{
+	start "$1" "www-$1" python3 -u -m http.server --bind :: --directory "$2" 80
+	wait_for 10 port_open "$1" 80
+}
+
+# conversation CLIENT ADDRESS SERVER "SERVER STEPS" "CLIENT STEPS": one connection
+# between two peers, each of which must see what its steps say.
+conversation()
+{
+	local client=$1 address=$2 server=$3 port name
+	port=$(next_port)
+	name=peer-$port
+	# shellcheck disable=SC2086
+	start "$server" "$name" "$PEER" listen :: "$port" -r "$LAB/run/$name.ready" $4
+	wait_for 10 test -e "$LAB/run/$name.ready"
+	# shellcheck disable=SC2086
+	on "$client" "$PEER" connect "$address" "$port" $5
+	await "$name" || {
+		cat "$(log_of "$name")"
+		return 1
+	}
+}
+
+# In a file, since checks run in subshells.
+next_port()
+{
+	local port
+	port=$(cat "$LAB/run/port" 2>/dev/null || echo 9000)
+	echo $((port + 1)) | tee "$LAB/run/port"
+}
+
 # ---- the end ----
 
 sanitizer_reports()

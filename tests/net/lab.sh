@@ -49,6 +49,8 @@ declare -A site_name=([A]=thursday [B]=friday [C]=saturday)
 declare -A site_number=([A]=7 [B]=8 [C]=9)
 declare -A site_wan=([A]=203.0.113.7/24 [B]=198.51.100.9/25 [C]=198.51.100.209/25)
 declare -A site_router=([A]=203.0.113.1/24 [B]=198.51.100.1/25 [C]=198.51.100.129/25)
+# For the account alone, in the place of what mkjail prints: the first one counts.
+declare -A SSHD_MATCH_OPTIONS=()
 declare -A SSHD_OPTIONS=()
 # Added to `dvpn-rules up`: "--leaf" captures the gateway's own programs too.
 declare -A RULES_OPTIONS=()
@@ -251,7 +253,8 @@ lab_keys()
 		ssh-keygen -q -t ed25519 -N '' -C "g$s" -f "$LAB/$s/etc/host_key"
 	done
 	for s in $SITES; do
-		cat "$LAB"/?/etc/id_ed25519.pub >"$LAB/$s/etc/authorized_keys"
+		mkdir "$LAB/$s/keys"
+		cat "$LAB"/?/etc/id_ed25519.pub >"$LAB/$s/keys/$LAB_USER"
 		known_hosts >"$LAB/$s/etc/known_hosts"
 	done
 }
@@ -348,7 +351,8 @@ jail_make()
 		allow+=(--allow "$one")
 	done
 	NC=$(jail_netcat) flock /var/lib "$top/chroot/mkjail" --root "$LAB/$s/jail" \
-		--user "$LAB_USER" "${allow[@]}" build >>"$LAB/run/mkjail-$s.log" 2>&1
+		--user "$LAB_USER" --keys "$LAB/$s/keys" "${allow[@]}" build \
+		>>"$LAB/run/mkjail-$s.log" 2>&1
 }
 
 sshd_config()
@@ -365,11 +369,11 @@ sshd_config()
 		PasswordAuthentication no
 		KbdInteractiveAuthentication no
 		${SSHD_OPTIONS[$s]:-}
-		Match User $LAB_USER
-			AuthorizedKeysFile $LAB/$s/etc/authorized_keys
-			${SSHD_MATCH_OPTIONS:-}
 	EOF
-	"$top/chroot/mkjail" --root "$LAB/$s/jail" --user "$LAB_USER" sshd-config
+	[ -z "${SSHD_MATCH_OPTIONS[$s]:-}" ] ||
+		printf 'Match User %s\n%s\n' "$LAB_USER" "${SSHD_MATCH_OPTIONS[$s]}"
+	"$top/chroot/mkjail" --root "$LAB/$s/jail" --user "$LAB_USER" --keys "$LAB/$s/keys" \
+		sshd-config
 }
 
 # sshd wants /run/sshd: it gets a /run of its own.

@@ -98,18 +98,19 @@ void build_report(struct build *build, uint32_t source, unsigned line, const cha
 static int put_places(struct build *build, struct entry *entry, const struct hosts_line *line)
 {
 	struct place *places = array_extend(&build->places, line->endpoint_count);
+	uint32_t last;
 	unsigned i;
 
 	if (!places)
 		return -1;
 	entry->first_endpoint = (uint32_t)(build->places.count - line->endpoint_count);
 	entry->endpoint_count = (uint16_t)line->endpoint_count;
+	last = entry->first_endpoint ? places[-1].host : 0;
 	for (i = 0; i < line->endpoint_count; i++) {
-		uint32_t last = entry->first_endpoint + i ? places[i - 1].host : 0;
-
 		places[i].port = line->endpoints[i].port;
 		if (put_string(build, line->endpoints[i].host, last, &places[i].host))
 			return -1;
+		last = places[i].host;
 	}
 	return 0;
 }

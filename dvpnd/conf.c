@@ -99,7 +99,7 @@ static void read_settings(struct reader *reader)
 				unknown_section(reader, entry);
 			continue;
 		}
-		if (!entry->key)
+		if (!entry->key || entry->refused)
 			continue;
 		field = conf_field_find(entry->section, entry->key);
 		if (field)
@@ -232,7 +232,7 @@ static void read_overrides(struct reader *reader, size_t from, struct conf_gatew
 		const struct conf_field *field;
 		void *value;
 
-		if (!entry->key || strcmp(entry->section, section))
+		if (!entry->key || entry->refused || strcmp(entry->section, section))
 			continue;
 		field = conf_field_find("ssh", entry->key);
 		if (!field) {

@@ -27,6 +27,8 @@
 #define HEAD_BASE64 160
 #define HEAD_BYTES (HEAD_BASE64 / 4 * 3)
 
+static const char passphrase[] = "has a passphrase, which nobody is there to type";
+
 static void where(const struct conf *conf, unsigned line, FILE *errors)
 {
 	if (line)
@@ -110,7 +112,7 @@ static const char *head_complaint(const char *text, char complaint[160])
 		snprintf(complaint, 160, "is an %s key, but must be ssh-ed25519", type);
 		found = complaint;
 	} else if (strcmp(cipher, "none")) {
-		found = "has a passphrase, which nobody is there to type";
+		found = passphrase;
 	}
 out:
 	explicit_bzero(bytes, sizeof(bytes));
@@ -165,7 +167,7 @@ static int check_key_text(const struct conf *conf, int fd, FILE *errors)
 		what = strerror(errno);
 	else
 		what = text_complaint(text, complaint);
-	if (what && !strcmp(what, "has a passphrase, which nobody is there to type"))
+	if (what == passphrase)
 		result = key_error(conf, errors, what, "take it off with: ssh-keygen -p -N '' -f");
 	else if (what)
 		result = key_error(conf, errors, what,

@@ -120,7 +120,8 @@ static int add_entry(struct scan *scan, const char *section, const char *key)
 	return 0;
 }
 
-static int scan_section(struct scan *scan, char *line)
+/* `reason` is what is wrong with the line as such, or NULL. */
+static int scan_section(struct scan *scan, char *line, const char *reason)
 {
 	char *end = strchr(line, ']');
 	char *name = line + 1;
@@ -128,9 +129,11 @@ static int scan_section(struct scan *scan, char *line)
 
 	scan->section = NULL;
 	scan->section_bad = true;
-	if (!end || end[1]) {
-		scan_error(scan, end ? "text after the \"]\" of a section; put it on a line of its own"
-				     : "a section without \"]\"; write it as [name]");
+	if (!end || end[1])
+		reason = end ? "text after the \"]\" of a section; put it on a line of its own" :
+			       "a section without \"]\"; write it as [name]";
+	if (reason) {
+		scan_error(scan, reason);
 		return 0;
 	}
 	*end = '\0';
@@ -173,13 +176,9 @@ static const char *check_quoted(char *value)
 	return NULL;
 }
 
-static const char *check_setting(const struct scan *scan, const char *key, char *value)
+/* What is wrong with a value, which loses its comment where it is quoted. */
+static const char *check_value(char *value)
 {
-	if (!scan->section)
-		return "a setting before any section; put [site], or where it belongs, above it";
-	if (!*key || strlen(key) > KEY_MAX ||
-	    key[strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_-")])
-		return "not the name of a key before the \"=\"; write key = value";
 	if (*value == '"' || *value == '\'')
 		return check_quoted(value);
 	if (!*value || *value == '#' || *value == ';')
@@ -187,30 +186,17 @@ static const char *check_setting(const struct scan *scan, const char *key, char 
 	return NULL;
 }
 
-static int scan_setting(struct scan *scan, char *line)
+static bool key_valid(const char *key)
 {
-	char *equals = strchr(line, '=');
-	const struct conf_entry *first;
-	const char *reason;
-	char *key, *value;
+	return *key && strlen(key) <= KEY_MAX &&
+	       !key[strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_-")];
+}
 
-	if (!equals) {
-		scan_error(scan, "neither a [section], nor key = value, nor a # comment; "
-				 "write one of them");
-		return 0;
-	}
-	if (scan->section_bad)
-		return 0; /* its section was named already */
-	*equals = '\0';
-	key = trim(line);
-	lower(key);
-	value = trim(equals + 1);
-	reason = check_setting(scan, key, value);
-	if (reason) {
-		scan_error(scan, reason);
-		return 0;
-	}
-	first = conf_text_find(scan->text, scan->section, key);
+/* `reason` is what is wrong with the line as such, or NULL. */
+static int scan_value(struct scan *scan, const char *key, char *value, const char *reason)
+{
+	const struct conf_entry *first = conf_text_find(scan->text, scan->section, key);
+
 	if (first) {
 		fprintf(scan->errors, "%s:%u: [%s] %s is given a second time; keep this or line %u\n",
 			scan->path, scan->line, scan->section, key, first->line);
@@ -219,8 +205,42 @@ static int scan_setting(struct scan *scan, char *line)
 	}
 	if (add_entry(scan, scan->section, key))
 		return -1;
-	fprintf(scan->plain, "%s = %s\n", key, value);
+	if (!reason)
+		reason = check_value(value);
+	if (reason) {
+		scan_error(scan, reason);
+		scan->text->entries[scan->text->count - 1].refused = true;
+	} else {
+		fprintf(scan->plain, "%s = %s\n", key, value);
+	}
 	return 0;
+}
+
+static int scan_setting(struct scan *scan, char *line, const char *reason)
+{
+	char *equals = strchr(line, '=');
+	char *key;
+
+	if (scan->section_bad)
+		return 0; /* its section was named already */
+	if (!equals) {
+		scan_error(scan, reason ? reason : "neither a [section], nor key = value, nor a # "
+						   "comment; write one of them");
+		return 0;
+	}
+	*equals = '\0';
+	key = trim(line);
+	lower(key);
+	if (!key_valid(key)) {
+		scan_error(scan, "not the name of a key before the \"=\"; write key = value");
+		return 0;
+	}
+	if (!scan->section) {
+		scan_error(scan, "a setting before any section; put [site], or where it belongs, "
+				 "above it");
+		return 0;
+	}
+	return scan_value(scan, key, trim(equals + 1), reason);
 }
 
 static bool has_control(const char *line)
@@ -231,24 +251,27 @@ static bool has_control(const char *line)
 	return false;
 }
 
+static const char *line_complaint(const char *line)
+{
+	if (strlen(line) > CONF_LINE_MAX)
+		return "the line is longer than 1000 bytes; shorten it, with wider prefixes for "
+		       "instance";
+	if (has_control(line))
+		return "a control character; retype the line";
+	if (line[strlen(line) - 1] == '\\')
+		return "a backslash at the end; a line can't be continued on the next";
+	return NULL;
+}
+
 /* One line without its newline, in a buffer that may be written to. */
 static int scan_line(struct scan *scan, char *line)
 {
 	line = trim(line);
 	if (!*line || *line == '#' || *line == ';')
 		return 0;
-	if (strlen(line) > CONF_LINE_MAX)
-		scan_error(scan, "the line is longer than 1000 bytes; shorten it, with "
-				 "wider prefixes for instance");
-	else if (has_control(line))
-		scan_error(scan, "a control character; retype the line");
-	else if (line[strlen(line) - 1] == '\\')
-		scan_error(scan, "a backslash at the end; a line can't be continued on the next");
-	else if (*line == '[')
-		return scan_section(scan, line);
-	else
-		return scan_setting(scan, line);
-	return 0;
+	if (*line == '[')
+		return scan_section(scan, line, line_complaint(line));
+	return scan_setting(scan, line, line_complaint(line));
 }
 
 static int scan_all(struct scan *scan, char *bytes)
@@ -309,13 +332,14 @@ static int take_values(struct conf_text *text, const dictionary *dict)
 {
 	char name[SECTION_MAX + KEY_MAX + 2];
 
-	if ((size_t)dict->n != text->count)
-		return -1;
+	size_t taken = 0;
+
 	for (size_t i = 0; i < text->count; i++) {
 		struct conf_entry *entry = &text->entries[i];
 		const char *value;
 
-		if (!entry->key)
+		taken += !entry->refused;
+		if (!entry->key || entry->refused)
 			continue;
 		snprintf(name, sizeof(name), "%s:%s", entry->section, entry->key);
 		value = iniparser_getstring(dict, name, NULL);
@@ -323,7 +347,7 @@ static int take_values(struct conf_text *text, const dictionary *dict)
 		if (!entry->value)
 			return -1;
 	}
-	return 0;
+	return taken == (size_t)dict->n ? 0 : -1;
 }
 
 static int read_values(struct conf_text *text, const char *plain, size_t size, const char *path,

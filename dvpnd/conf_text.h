@@ -6,6 +6,7 @@
 #ifndef DVPND_CONF_TEXT_H
 #define DVPND_CONF_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -18,6 +19,7 @@ struct conf_entry {
 	char *section; /* lower case, blanks inside made one space */
 	char *key;     /* lower case */
 	char *value;   /* never empty; quotes and comment taken off */
+	bool refused;  /* the line was wrong, and named: there is no value */
 	unsigned line; /* from 1 */
 };
 
@@ -28,8 +30,8 @@ struct conf_text {
 
 /*
  * Takes text apart.  Lines that are wrong are named on `errors`, each
- * "PATH:LINE: what is wrong; what to do", and left out of `text`.  Returns how
- * many there were; -1, named as well, where memory or the parser failed, or the
+ * "PATH:LINE: what is wrong; what to do", and left out of `text` or `refused`.
+ * Returns how many there were; -1, named as well, where memory or the parser failed, or the
  * text is none.  Give `text` to conf_text_clear in any case.
  */
 int conf_text_parse(struct conf_text *text, const char *bytes, size_t size, const char *path,

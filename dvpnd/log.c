@@ -213,7 +213,8 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *fmt,
 
 	if (!log_wants(level))
 		return;
-	if (now - limit->window_start >= (long long)limit->seconds) {
+	/* The first call opens a window too: the clock counts from boot, not from 0. */
+	if (!limit->said || now - limit->window_start >= (long long)limit->seconds) {
 		if (limit->held_back)
 			log_held_back(limit, level, now - limit->window_start);
 		limit->window_start = now;

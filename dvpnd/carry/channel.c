@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Channels of a link.
+ *
+ * One open is in flight at a time: libssh2 would continue the first with the
+ * arguments of the second, and hand out the wrong channel.  A channel that is
+ * being closed counts until the far side has closed it as well, since sshd
+ * counts it, too.
+ */
+#include "carry/channel.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "carry/gateway.h"
+
+/* What the far side may send ahead, as sshd allows us: it bounds a stalled
+ * reader's memory, and a download to so much per round trip. */
+#define WINDOW (2 * 1024 * 1024)
+#define PACKET 32768 /* more is not safe with libssh2 */
+
+static const struct stream_ops channel_ops;
+
+/* ---- what kinds call ---- */
+
+void channel_connected(struct channel *channel)
+{
+	channel->stream.state = STREAM_CONNECTED;
+	channel->stream.outcome = STREAM_OK;
+	channel->changed = true;
+	gateway_link_served(channel->link->gateway, channel->link);
+}
+
+void channel_fail(struct channel *channel, enum stream_outcome outcome, const char *format, ...)
+{
+	va_list args;
+
+	if (channel->stream.state == STREAM_FAILED)
+		return;
+	va_start(args, format);
+	vsnprintf(channel->stream.reason, sizeof(channel->stream.reason), format, args);
+	va_end(args);
+	channel->stream.state = STREAM_FAILED;
+	channel->stream.outcome = outcome;
+	channel->changed = true;
+}
+
+bool channel_closed(const struct channel *channel)
+{
+	/* Without I/O behind the gate; an error while there are unread data. */
+	return libssh2_channel_wait_closed(channel->ssh) == 0;
+}
+
+/* ---- opening ---- */
+
+struct stream *channel_open(struct link *link, const struct addr *dest, uint16_t port,
+			    const struct addr *client, uint16_t client_port)
+{
+	struct channel *channel = calloc(1, sizeof(*channel));
+	int error;
+
+	if (!channel)
+		return NULL;
+	channel->stream.ops = &channel_ops;
+	channel->link = link;
+	if (link->settings->ssh.mode == SSH_MODE_DIRECT) {
+		channel->kind = &channel_direct;
+		error = direct_prepare(channel, dest, port, client, client_port);
+	} else {
+		channel->kind = &channel_netcat;
+		error = netcat_prepare(channel, dest, port);
+	}
+	if (error < 0) {
+		free(channel);
+		return NULL;
+	}
+	channel->owned = true;
+	TAILQ_INSERT_TAIL(&link->opening, channel, entry);
+	link->channel_count++;
+	link_touch(link);
+	return &channel->stream;
+}
+
+static void channel_free(struct channel *channel)
+{
+	free(channel->request);
+	free(channel->reply);
+	free(channel);
+}
+
+/* Out of the opening list, without an SSH channel. */
+static void open_failed(struct channel *channel)
+{
+	struct link *link = channel->link;
+
+	TAILQ_REMOVE(&link->opening, channel, entry);
+	link->channel_count--;
+	if (!channel->owned) {
+		channel_free(channel);
+		return;
+	}
+	channel->state = CHANNEL_FAILED;
+	TAILQ_INSERT_TAIL(&link->channels, channel, entry);
+}
+
+static void opened(struct channel *channel, LIBSSH2_CHANNEL *ssh)
+{
+	struct link *link = channel->link;
+
+	TAILQ_REMOVE(&link->opening, channel, entry);
+	TAILQ_INSERT_TAIL(&link->channels, channel, entry);
+	channel->ssh = ssh;
+	channel->state = channel->owned ? CHANNEL_STARTING : CHANNEL_CLOSING;
+}
+
+static void open_refused(struct channel *channel)
+{
+	struct link *link = channel->link;
+	int error = libssh2_session_last_errno(link->ssh);
+
+	if (error == LIBSSH2_ERROR_CHANNEL_FAILURE) {
+		channel->kind->refused(channel, session_error(link));
+	} else if (error == LIBSSH2_ERROR_TIMEOUT) {
+		/* A late answer would leave a channel over there that nobody knows. */
+		channel_fail(channel, STREAM_AGAIN, "the far sshd did not answer");
+		link_drain(link);
+	} else {
+		link_fail(link, "connection lost: %s", session_error(link));
+		return;
+	}
+	open_failed(channel);
+}
+
+static bool may_open(const struct channel *channel)
+{
+	const struct link *link = channel->link;
+
+	return channel->owned && !link->draining && !link->ended &&
+	       channels_open(link) < link->gateway->channel_cap;
+}
+
+/* One step of the first open.  False when there is nothing more to do now. */
+static bool step_open(struct link *link)
+{
+	struct channel *channel = TAILQ_FIRST(&link->opening);
+	const char *type, *message;
+	size_t message_size;
+	LIBSSH2_CHANNEL *ssh;
+
+	if (!channel || link->state != LINK_UP)
+		return false;
+	if (channel->state == CHANNEL_WAITING && !may_open(channel)) {
+		channel_fail(channel, STREAM_AGAIN, "the link is closing, or full");
+		open_failed(channel);
+		return true;
+	}
+	channel->state = CHANNEL_OPENING;
+	type = channel->kind->type;
+	message = channel->kind == &channel_direct ? channel->request : NULL;
+	message_size = message ? channel->request_size : 0;
+	/* Only with no channel at all may the open read for itself. */
+	link->gate = channels_any(link) == NULL;
+	ssh = libssh2_channel_open_ex(link->ssh, type, (unsigned)strlen(type), WINDOW, PACKET,
+				      message, (unsigned)message_size);
+	link->gate = false;
+	if (ssh)
+		opened(channel, ssh);
+	else if (libssh2_session_last_errno(link->ssh) == LIBSSH2_ERROR_EAGAIN)
+		return false;
+	else
+		open_refused(channel);
+	return true;
+}
+
+static void step_start(struct channel *channel)
+{
+	int started = channel->kind->start(channel);
+
+	if (started > 0)
+		channel->state = CHANNEL_RUNNING;
+}
+
+/* ---- closing ---- */
+
+LIBSSH2_CHANNEL *channels_any(const struct link *link)
+{
+	struct channel *channel;
+
+	TAILQ_FOREACH(channel, &link->channels, entry)
+		if (channel->ssh)
+			return channel->ssh;
+	return link->anchor;
+}
+
+unsigned channels_open(const struct link *link)
+{
+	const struct channel *channel;
+	unsigned count = 0;
+
+	TAILQ_FOREACH(channel, &link->channels, entry)
+		count += channel->ssh != NULL;
+	return count;
+}
+
+/* The last channel stays as the link's anchor: a session without any channel
+ * could not be drained. */
+static void step_close(struct channel *channel)
+{
+	struct link *link = channel->link;
+
+	if (libssh2_channel_close(channel->ssh) == LIBSSH2_ERROR_EAGAIN)
+		return;
+	if (channels_open(link) == 1 && !link->anchor)
+		link->anchor = channel->ssh;
+	else if (libssh2_channel_free(channel->ssh) == LIBSSH2_ERROR_EAGAIN)
+		return;
+	TAILQ_REMOVE(&link->channels, channel, entry);
+	link->channel_count--;
+	channel_free(channel);
+	gateway_link_room(link->gateway);
+}
+
+void channels_step(struct link *link)
+{
+	struct channel *channel, *next;
+
+	while (step_open(link))
+		;
+	for (channel = TAILQ_FIRST(&link->channels); channel && link->state == LINK_UP;
+	     channel = next) {
+		next = TAILQ_NEXT(channel, entry);
+		if (channel->state == CHANNEL_STARTING)
+			step_start(channel);
+		if (channel->state == CHANNEL_CLOSING) {
+			step_close(channel);
+			continue;
+		}
+		if (channel->changed && channel->owned) {
+			channel->changed = false;
+			channel->stream.wake(&channel->stream);
+		}
+	}
+}
+
+static void poll_channel(struct channel *channel)
+{
+	if (channel->state == CHANNEL_RUNNING && channel->kind->poll &&
+	    channel->stream.state != STREAM_FAILED)
+		channel->kind->poll(channel);
+}
+
+void channels_wake(struct link *link)
+{
+	struct channel *channel, *next;
+
+	for (channel = TAILQ_FIRST(&link->channels); channel && link->state == LINK_UP;
+	     channel = next) {
+		next = TAILQ_NEXT(channel, entry);
+		if (!channel->owned || channel->state == CHANNEL_STARTING)
+			continue;
+		poll_channel(channel);
+		channel->changed = false;
+		channel->stream.wake(&channel->stream);
+	}
+}
+
+bool channels_busy(const struct link *link)
+{
+	const struct channel *channel;
+
+	if (!TAILQ_EMPTY(&link->opening))
+		return true;
+	TAILQ_FOREACH(channel, &link->channels, entry)
+		if (channel->owned)
+			return true;
+	return false;
+}
+
+static void lose(struct channel *channel)
+{
+	struct link *link = channel->link;
+	bool retry = channel->stream.state == STREAM_OPENING;
+
+	TAILQ_REMOVE(channel->state <= CHANNEL_OPENING ? &link->opening : &link->channels, channel,
+		     entry);
+	channel->link = NULL;
+	channel->ssh = NULL; /* freed with the session */
+	channel->state = CHANNEL_FAILED;
+	if (!channel->owned) {
+		channel_free(channel);
+		return;
+	}
+	/* nothing was sent yet: it may go another way */
+	channel_fail(channel, retry ? STREAM_AGAIN : STREAM_LOST, "%.150s",
+		     link->reason[0] ? link->reason : "the link was closed");
+	channel->stream.wake(&channel->stream);
+}
+
+void channels_free(struct link *link)
+{
+	struct channel *channel;
+
+	while ((channel = TAILQ_FIRST(&link->opening)))
+		lose(channel);
+	while ((channel = TAILQ_FIRST(&link->channels)))
+		lose(channel);
+}
+
+/* ---- the stream ---- */
+
+static struct channel *of(struct stream *stream)
+{
+	return (struct channel *)stream; /* its first member */
+}
+
+static ssize_t broken(void)
+{
+	errno = ECONNRESET;
+	return -1;
+}
+
+static ssize_t wait(void)
+{
+	errno = EAGAIN;
+	return -1;
+}
+
+static bool usable(const struct channel *channel)
+{
+	return channel->link && channel->link->state == LINK_UP &&
+	       channel->stream.state == STREAM_CONNECTED;
+}
+
+/* An error of the session is the end of the link, and of all on it. */
+static ssize_t transport_failed(struct channel *channel)
+{
+	link_fail(channel->link, "connection lost: %s", session_error(channel->link));
+	channel_fail(channel, STREAM_LOST, "the link to the far gateway broke");
+	return broken();
+}
+
+static ssize_t at_end(struct channel *channel)
+{
+	int end;
+
+	poll_channel(channel);
+	if (channel->stream.state == STREAM_FAILED)
+		return broken();
+	end = channel->kind->end(channel);
+	if (end < 0)
+		return broken();
+	if (end == 0)
+		return wait();
+	channel->read_ended = true;
+	return 0;
+}
+
+static ssize_t channel_read(struct stream *stream, void *buffer, size_t size)
+{
+	struct channel *channel = of(stream);
+	ssize_t got;
+
+	if (channel->read_ended)
+		return 0;
+	if (!usable(channel))
+		return stream->state == STREAM_FAILED ? broken() : wait();
+	link_touch(channel->link); /* a window adjustment may have to be sent */
+	got = libssh2_channel_read_ex(channel->ssh, 0, buffer, size);
+	if (got > 0)
+		return got;
+	if (got == 0)
+		return at_end(channel);
+	if (got != LIBSSH2_ERROR_EAGAIN)
+		return transport_failed(channel);
+	if (!channel->link->ended)
+		return wait();
+	channel_fail(channel, STREAM_LOST, "the far sshd closed the link");
+	return broken();
+}
+
+static ssize_t channel_write(struct stream *stream, const void *data, size_t size)
+{
+	struct channel *channel = of(stream);
+	ssize_t taken;
+
+	if (!usable(channel))
+		return stream->state == STREAM_FAILED ? broken() : wait();
+	if (channel->read_ended && channel_closed(channel)) {
+		/* what a host that has closed answers to more data */
+		channel_fail(channel, STREAM_RESET, "the far host had closed the connection");
+		return broken();
+	}
+	if (channel->link->out.size >= LINK_OUT_HIGH) {
+		channel->link->writers_wait = true;
+		return wait();
+	}
+	if (!libssh2_channel_window_write_ex(channel->ssh, NULL))
+		return wait();
+	taken = libssh2_channel_write_ex(channel->ssh, 0, data, size);
+	if (taken > 0)
+		return taken;
+	return taken == 0 || taken == LIBSSH2_ERROR_EAGAIN ? wait() : transport_failed(channel);
+}
+
+static int channel_shutdown(struct stream *stream)
+{
+	struct channel *channel = of(stream);
+	int error;
+
+	if (channel->write_ended)
+		return 0;
+	if (!usable(channel))
+		return (int)(stream->state == STREAM_FAILED ? broken() : wait());
+	error = libssh2_channel_send_eof(channel->ssh);
+	if (error == LIBSSH2_ERROR_EAGAIN)
+		return (int)wait();
+	if (error)
+		return (int)transport_failed(channel);
+	channel->write_ended = true;
+	return 0;
+}
+
+static void channel_close(struct stream *stream)
+{
+	struct channel *channel = of(stream);
+
+	channel->owned = false;
+	if (!channel->link) {
+		channel_free(channel);
+		return;
+	}
+	link_touch(channel->link);
+	if (channel->state == CHANNEL_FAILED) {
+		TAILQ_REMOVE(&channel->link->channels, channel, entry);
+		channel_free(channel);
+	} else if (channel->state >= CHANNEL_STARTING) {
+		channel->state = CHANNEL_CLOSING;
+	}
+	/* one that waits or is being opened is dealt with by step_open */
+}
+
+static const struct stream_ops channel_ops = {
+	.read = channel_read,
+	.write = channel_write,
+	.shutdown = channel_shutdown,
+	.close = channel_close,
+};

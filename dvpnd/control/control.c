@@ -224,12 +224,13 @@ static bool address_is_local(const struct addr *addr)
 	struct ifaddrs *interfaces, *interface;
 	bool found = false;
 	struct addr local;
+	uint16_t port;
 
 	if (getifaddrs(&interfaces) < 0)
 		return false;
 	for (interface = interfaces; interface && !found; interface = interface->ifa_next)
 		found = interface->ifa_addr &&
-			addr_from_sockaddr(interface->ifa_addr, &local, NULL) == 0 &&
+			addr_from_sockaddr(interface->ifa_addr, &local, &port) == 0 &&
 			addr_compare(&local, addr) == 0;
 	freeifaddrs(interfaces);
 	return found;
@@ -397,7 +398,7 @@ struct control *control_start_with(struct daemon *daemon, const struct control_h
 	struct control *control = calloc(1, sizeof(*control));
 
 	if (!control) {
-		log_warn("control: can't start");
+		log_errorx("control: can't start: out of memory");
 		return NULL;
 	}
 	control->daemon = daemon;

@@ -23,7 +23,7 @@ static int new_socket(const char *path)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
-		log_warn("control: can't make a socket for %s", path);
+		log_errorx("control: can't make a socket for %s: %s", path, strerror(errno));
 	return fd;
 }
 
@@ -51,7 +51,7 @@ static int make_directory(const char *path)
 		return 0;
 	directory = strndup(path, (size_t)(slash - path));
 	if (!directory) {
-		log_warn("control: can't start");
+		log_errorx("control: can't start: %s", strerror(errno));
 		return -1;
 	}
 	/* The umask may take more away than it should. */
@@ -60,9 +60,9 @@ static int make_directory(const char *path)
 	else if (errno != EEXIST)
 		result = -1;
 	if (result < 0)
-		log_warn("control: can't make the directory %s of [control] socket; make it by "
-			 "hand for the user that dvpnd runs as, or choose another socket",
-			 directory);
+		log_errorx("control: can't make the directory %s of [control] socket: %s; make it "
+			   "by hand for the user that dvpnd runs as, or choose another socket",
+			   directory, strerror(errno));
 	free(directory);
 	return result;
 }
@@ -96,9 +96,9 @@ static int check_dead(const struct sockaddr_un *address)
 	else if (errno == ECONNREFUSED || errno == ENOENT)
 		result = 0;
 	else
-		log_warn("control: can't tell whether another daemon uses %s; "
-			 "look with ss -xlp src %s",
-			 path, path);
+		log_errorx("control: can't tell whether another daemon uses %s: %s; "
+			   "look with ss -xlp src %s",
+			   path, strerror(errno), path);
 	close(fd);
 	return result;
 }
@@ -111,7 +111,8 @@ static int remove_stale(const struct sockaddr_un *address)
 	if (lstat(path, &status) < 0) {
 		if (errno == ENOENT)
 			return 0;
-		log_warn("control: can't look at %s", path);
+		log_errorx("control: can't look at %s: %s; set [control] socket to another path",
+			   path, strerror(errno));
 		return -1;
 	}
 	if (!S_ISSOCK(status.st_mode)) {
@@ -123,7 +124,9 @@ static int remove_stale(const struct sockaddr_un *address)
 	if (check_dead(address) < 0)
 		return -1;
 	if (unlink(path) < 0 && errno != ENOENT) {
-		log_warn("control: can't remove the socket %s that a dead daemon left", path);
+		log_errorx("control: can't remove the socket %s that a dead daemon left: %s; "
+			   "remove it by hand",
+			   path, strerror(errno));
 		return -1;
 	}
 	return 0;
@@ -136,9 +139,9 @@ static int bind_socket(int fd, const struct sockaddr_un *address)
 	    bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 &&
 	    listen(fd, BACKLOG) == 0)
 		return 0;
-	log_warn("control: can't listen on %s; may the user that dvpnd runs as write to its "
-		 "directory?",
-		 address->sun_path);
+	log_errorx("control: can't listen on %s: %s; may the user that dvpnd runs as write to its "
+		   "directory?",
+		   address->sun_path, strerror(errno));
 	return -1;
 }
 

@@ -445,7 +445,7 @@ struct server *server_start(struct ev_loop *loop, const char *path,
 	struct server *server = calloc(1, sizeof(*server));
 
 	if (!server) {
-		log_warn("control: can't start");
+		log_errorx("control: can't start: out of memory");
 		return NULL;
 	}
 	if (control_endpoint_open(&server->endpoint, path) < 0) {

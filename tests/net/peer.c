@@ -242,10 +242,10 @@ static void file_make(const char *path, const char *step)
 
 static void file_await(const char *path, const char *step)
 {
-	for (int i = 0; i < WAIT_SECONDS * 50; i++) {
+	for (int i = 0; i < WAIT_SECONDS * 20; i++) {
 		if (!access(path, F_OK))
 			return;
-		poll(NULL, 0, 20);
+		poll(NULL, 0, 50);
 	}
 	fail(step, "the file did not come in 120 seconds");
 }

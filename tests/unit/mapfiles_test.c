@@ -390,10 +390,48 @@ static void test_directory_replaced(void **state)
 	mapfiles_stop(NULL);
 }
 
+static char *read_whole(const char *path)
+{
+	FILE *in = fopen(path, "r");
+	char *text = calloc(1, 65536);
+
+	if (!in || !text)
+		fail_msg("%s: can't be read; run this from the top of the source", path);
+	assert_true(fread(text, 1, 65535, in) > 0);
+	fclose(in);
+	return text;
+}
+
+/* The example is a map without a fault; it and the man page leave no option out. */
+static void test_example(void **state)
+{
+	static const char *const options[] = { "hostkey", "mode", "netcat", "pref", "user" };
+	char *example = read_whole("hosts.example"), *manual = read_whole("man/dvpn-hosts.5");
+	char wanted[50];
+	size_t i;
+
+	(void)state;
+	free(conf.map_static);
+	conf.map_static = strdup("hosts.example");
+	assert_string_equal(load(NULL), "friday monday monday-spare saturday sunday thursday");
+	assert_string_equal(errors, "");
+	assert_int_equal(bad_lines, 0);
+	for (i = 0; i < sizeof(options) / sizeof(*options); i++) {
+		snprintf(wanted, sizeof(wanted), " %s=", options[i]);
+		assert_non_null(strstr(example, wanted));
+		snprintf(wanted, sizeof(wanted), "\n.It Cm %s Ns =", options[i]);
+		if (!strstr(manual, wanted))
+			fail_msg("the manual does not name %s=", options[i]);
+	}
+	free(example);
+	free(manual);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_both_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_example, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_missing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unreadable, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_learned_removed, setup, teardown),

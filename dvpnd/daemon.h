@@ -14,6 +14,7 @@
 #include "map/routes.h"
 
 struct control;
+struct mapfiles;
 
 /* Connections that were captured and then refused, since start. */
 struct refusal_counters {
@@ -32,11 +33,20 @@ struct daemon {
 	struct conntrack *conntrack;
 	struct kset *kset;
 	struct control *control;
+	struct mapfiles *mapfiles;
 	struct refusal_counters refused;
-	bool draining;
+	struct ev_signal hangup, terminate, interrupt;
+	struct ev_timer drain;
+	double drain_until;
+	bool draining, verbose;
 	double started, map_loaded; /* ev_now of start, and of the last map that took effect */
 	unsigned map_errors;	    /* bad lines in the maps that are in force */
 };
+
+/* Starts everything that a loaded config asks for.  -1 after a log line; what had
+ * been started is for daemon_stop. */
+int daemon_start(struct daemon *daemon);
+void daemon_stop(struct daemon *daemon);
 
 /* Reads config and maps again and puts them in force, all or nothing.  What is
  * wrong is logged and, one line each, written to `errors` (may be NULL).  0, or

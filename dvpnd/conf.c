@@ -65,7 +65,8 @@ static void unknown_section(struct reader *reader, const struct conf_entry *entr
 {
 	if (!strcmp(entry->section, "gateway"))
 		bad_line(reader, entry->line,
-			 "[gateway] without a name; write [gateway NAME] with a site's name of the map");
+			 "[gateway] without a name; write [gateway NAME] with a site's name of the "
+			 "map");
 	else
 		bad_line(reader, entry->line, "there is no section [%s]; did you mean [%s]?",
 			 entry->section, conf_nearest_section(entry->section));
@@ -166,8 +167,8 @@ static void check_site(struct reader *reader)
 	conf->known_hosts_line = key_line(reader, "ssh", "known_hosts");
 	if (!conf->key_line)
 		bad_line(reader, section_line(reader, "site"),
-			 "[site] key is missing: it names the private key that this site is known by; "
-			 "ssh-keygen -t ed25519 -N '' -f %s/dvpn/id_ed25519, and name that file",
+			 "[site] key is missing: it names the private key that this site is known "
+			 "by; ssh-keygen -t ed25519 -N '' -f %s/dvpn/id_ed25519, and name that file",
 			 DVPN_SYSCONFDIR);
 	if (!key_line(reader, "site", "name"))
 		name_after_host(reader);
@@ -203,7 +204,8 @@ static int copy_ssh(struct conf_ssh *to, const struct conf_ssh *from)
 	return failed;
 }
 
-static void add_gateway(struct reader *reader, const struct conf_entry *entry)
+/* NULL, and an error, for a section that names no site. */
+static struct conf_gateway *add_gateway(struct reader *reader, const struct conf_entry *entry)
 {
 	struct conf *conf = reader->conf;
 	struct conf_gateway *gateway = &conf->gateways[conf->gateway_count];
@@ -212,13 +214,14 @@ static void add_gateway(struct reader *reader, const struct conf_entry *entry)
 	if (!host_name_valid(name)) {
 		bad_line(reader, entry->line, "\"%.80s\" is not the name of a site; write "
 			 "[gateway NAME] with a site's name of the map", name);
-		return;
+		return NULL;
 	}
 	conf->gateway_count++;
 	gateway->line = entry->line;
 	gateway->name = strdup(name);
 	if (copy_ssh(&gateway->ssh, &conf->ssh) || !gateway->name)
 		bad_line(reader, entry->line, "out of memory; see free(1)");
+	return gateway;
 }
 
 /* What the settings of a section override.  `from` is its heading; a section
@@ -258,13 +261,13 @@ static void read_gateways(struct reader *reader)
 		return;
 	}
 	for (size_t i = 0; i < text->count; i++) {
-		unsigned before = conf->gateway_count;
+		struct conf_gateway *gateway;
 
 		if (text->entries[i].key || !gateway_of(text->entries[i].section))
 			continue;
-		add_gateway(reader, &text->entries[i]);
-		if (conf->gateway_count > before)
-			read_overrides(reader, i, &conf->gateways[before]);
+		gateway = add_gateway(reader, &text->entries[i]);
+		if (gateway)
+			read_overrides(reader, i, gateway);
 	}
 	qsort(conf->gateways, conf->gateway_count, sizeof(*conf->gateways), gateway_compare);
 }

@@ -159,7 +159,7 @@ static int key_error(const struct conf *conf, FILE *errors, const char *what, co
 
 static int check_key_text(const struct conf *conf, int fd, FILE *errors)
 {
-	char text[KEY_FILE_MAX], complaint[160];
+	char text[KEY_FILE_MAX], complaint[160]; /* `what` may be the second */
 	const char *what;
 	int result = 0;
 

@@ -14,8 +14,9 @@
 
 #define MEGABYTE (1024ul * 1024)
 
-#define FIELD(section_, member, type_, ...) \
-	{ .section = section_, .type = &type_, .offset = offsetof(struct conf, member), __VA_ARGS__ }
+#define FIELD(section_, member, type_, ...)                                           \
+	{ .section = section_, .type = &type_, .offset = offsetof(struct conf, member),       \
+	  __VA_ARGS__ }
 #define SSH_FIELD(member, type_, bit, ...)                                            \
 	{ .section = "ssh", .key = #member, .type = &type_, .ssh_bit = bit,           \
 	  .offset = offsetof(struct conf_ssh, member), __VA_ARGS__ }

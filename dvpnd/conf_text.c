@@ -198,7 +198,8 @@ static int scan_value(struct scan *scan, const char *key, char *value, const cha
 	const struct conf_entry *first = conf_text_find(scan->text, scan->section, key);
 
 	if (first) {
-		fprintf(scan->errors, "%s:%u: [%s] %s is given a second time; keep this or line %u\n",
+		fprintf(scan->errors,
+			"%s:%u: [%s] %s is given a second time; keep this or line %u\n",
 			scan->path, scan->line, scan->section, key, first->line);
 		scan->bad_lines++;
 		return 0;
@@ -373,8 +374,8 @@ static int refuse_nul(const char *bytes, size_t size, const char *path, FILE *er
 		return 0;
 	for (const char *c = bytes; c < nul; c++)
 		line += *c == '\n';
-	fprintf(errors, "%s:%u: a NUL byte: this is no text file; name the right one with -c\n", path,
-		line);
+	fprintf(errors, "%s:%u: a NUL byte: this is no text file; name the right one with -c\n",
+		path, line);
 	return -1;
 }
 

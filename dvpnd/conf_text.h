@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #define CONF_LINE_MAX 1000	   /* bytes of a line that is not a comment */
-#define CONF_ENTRIES_MAX 4096	   /* iniparser's dictionary is searched entry by entry */
+#define CONF_ENTRIES_MAX 4096u	   /* iniparser's dictionary is searched entry by entry */
 #define CONF_FILE_MAX (1024 * 1024) /* bytes */
 
 /* A section heading (key and value NULL), or a setting. */

@@ -51,7 +51,8 @@ static int read_number(const char *text, unsigned long min, unsigned long max,
 	const char *end;
 
 	if (read_digits(text, &end, number) || *end || *number < min || *number > max)
-		return conf_refuse(reason, "\"%.80s\" is not a number from %lu to %lu", text, min, max);
+		return conf_refuse(reason, "\"%.80s\" is not a number from %lu to %lu", text, min,
+				   max);
 	return 0;
 }
 
@@ -141,8 +142,9 @@ static int parse_memory(const struct conf_field *field, const char *text, void *
 		return conf_refuse(reason, "\"%.80s\" is not a size such as 512M", text);
 	number <<= shift;
 	if (number && number < field->min)
-		return conf_refuse(reason, "\"%.80s\" is too little for a daemon to work with: "
-			      "0 is for no cap, %luM the least", text, field->min >> 20);
+		return conf_refuse(reason,
+				   "\"%.80s\" is too little for a daemon to work with: 0 is for no "
+				   "cap, %luM the least", text, field->min >> 20);
 	*(uint64_t *)value = number;
 	return 0;
 }
@@ -244,8 +246,9 @@ static int parse_mode(const struct conf_field *field, const char *text, void *va
 
 	(void)field;
 	if (mode == SSH_MODE_TRUNK)
-		return conf_refuse(reason, "\"trunk\" is not in this version: write netcat, which "
-			      "needs nothing more on the far side, or direct");
+		return conf_refuse(reason,
+				   "\"trunk\" is not in this version: write netcat, which needs "
+				   "nothing more on the far side, or direct");
 	if (mode == SSH_MODE_UNSET)
 		return conf_refuse(reason, "\"%.80s\" is none of netcat, direct", text);
 	*(enum ssh_mode *)value = mode;
@@ -315,8 +318,9 @@ static int parse_word(const char *allowed, const char *which, const char *text, 
 		      char *reason)
 {
 	if (*text == '-' || strlen(text) > 255 || text[strspn(text, allowed)])
-		return conf_refuse(reason, "\"%.80s\" has more than the letters, digits and %s that it "
-			      "may have, or begins with \"-\"", text, which);
+		return conf_refuse(reason,
+				   "\"%.80s\" has more than the letters, digits and %s that it may "
+				   "have, or begins with \"-\"", text, which);
 	return set_string(text, value, reason);
 }
 
@@ -341,8 +345,8 @@ static int parse_path(const struct conf_field *field, const char *text, void *va
 {
 	(void)field;
 	if (*text != '/')
-		return conf_refuse(reason, "\"%.80s\" is not a whole path: it must begin with \"/\"",
-			      text);
+		return conf_refuse(reason,
+				   "\"%.80s\" is not a whole path: it must begin with \"/\"", text);
 	if (text[strlen(text) - 1] == '/')
 		return conf_refuse(reason, "\"%.80s\" is a directory: name the file", text);
 	return set_string(text, value, reason);
@@ -355,8 +359,9 @@ static int parse_socket(const struct conf_field *field, const char *text, void *
 	const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
 
 	if (strlen(text) > most)
-		return conf_refuse(reason, "\"%.80s\" is longer than the %zu bytes that the path of a "
-			      "socket may have", text, most);
+		return conf_refuse(reason,
+				   "\"%.80s\" is longer than the %zu bytes that the path of a socket "
+				   "may have", text, most);
 	return parse_path(field, text, value, reason);
 }
 

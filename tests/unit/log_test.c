@@ -180,8 +180,10 @@ static void test_limit(void **state)
 	limit.window_start -= 3600; /* the window has passed */
 	log_limited(&limit, LOG_LEVEL_WARN, "later");
 	text = logged();
-	assert_int_equal(sscanf(text, "dvpnd: warning: 3 more like the next held back in %u seconds",
-				&seconds), 1);
+	assert_int_equal(
+		sscanf(text, "dvpnd: warning: 3 more like the next held back in %u seconds",
+		       &seconds),
+		1);
 	assert_in_range(seconds, 3600, 3660);
 	assert_string_equal(strchr(text, '\n'), "\ndvpnd: warning: later\n");
 	limit.window_start -= 3600; /* nothing held back since: nothing to say */

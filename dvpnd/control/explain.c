@@ -4,6 +4,7 @@
  * the configuration and the workers' report alone; nothing is sent.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "control/reports.h"
 #include "control/table.h"
@@ -19,7 +20,16 @@ struct verdict {
 	char reason[REASON_SIZE];
 };
 
-/* In the order in which they decide. */
+/* A map may name us too: the same file can serve all sites. */
+static bool names_us(const struct conf *conf, const struct route *route)
+{
+	for (unsigned i = 0; i < route->candidate_count; i++)
+		if (strcasecmp(route->candidates[i].site->name, conf->name) == 0)
+			return true;
+	return false;
+}
+
+/* In the order in which the daemon and its rules decide. */
 static void judge(const struct explain_facts *facts, const struct explain_dest *dest,
 		  struct verdict *verdict)
 {
@@ -33,13 +43,18 @@ static void judge(const struct explain_facts *facts, const struct explain_dest *
 			 prefix_format(dest->own, text));
 	} else if (dest->local) {
 		verdict->name = "own_address";
-		snprintf(verdict->reason, REASON_SIZE, "it is an address of this machine");
+		snprintf(verdict->reason, REASON_SIZE,
+			 "it is an address of this machine, which dvpn-rules leaves alone");
 	} else if (!dest->route) {
 		verdict->name = "no_route";
 		snprintf(verdict->reason, REASON_SIZE,
 			 "no prefix of the map is around it; dvpnctl routes lists them, a line "
 			 "in %s and dvpnctl reload add one",
 			 facts->conf->map_static);
+	} else if (names_us(facts->conf, dest->route)) {
+		verdict->name = "own_prefix";
+		snprintf(verdict->reason, REASON_SIZE, "the map gives %s to %s, which is this site",
+			 prefix_format(&dest->route->prefix, text), facts->conf->name);
 	} else if (facts->draining) {
 		verdict->name = "draining";
 		snprintf(verdict->reason, REASON_SIZE,
@@ -55,14 +70,14 @@ static void judge(const struct explain_facts *facts, const struct explain_dest *
 /* ---- candidates ---- */
 
 /* One word for how the gateway is reached now, over all workers. */
-static const char *link_state(const struct carry_report *carry, const char *site)
+static const char *link_state(const struct carry_report *carry, const struct site *site)
 {
 	bool up = false, connecting = false, failed = false, known = false;
 
 	for (size_t i = 0; i < carry->gateway_count; i++) {
 		const struct gateway_report *gateway = &carry->gateways[i];
 
-		if (strcmp(gateway->name, site) != 0)
+		if (!report_names(gateway->name, site))
 			continue;
 		known = true;
 		up |= gateway->links_up > 0;
@@ -122,7 +137,7 @@ static void candidate_rows(struct table *table, const void *arg)
 		table_number(table, i + 1);
 		table_text(table, candidate->site->name);
 		table_signed(table, candidate->pref);
-		table_text(table, link_state(rows->facts->carry, candidate->site->name));
+		table_text(table, link_state(rows->facts->carry, candidate->site));
 		table_bool(table, candidate->origin.learned);
 		table_text(table, report_origin(&candidate->origin, origin));
 		table_text(table, reason);
@@ -249,15 +264,18 @@ static void write_gateways(FILE *out, struct json *json, const struct explain_ro
 static void dest_json(struct json *json, const struct explain_dest *dest,
 		      const struct verdict *verdict)
 {
+	const struct prefix *own = dest->own;
 	char text[PREFIX_TEXT_SIZE];
 
+	if (!own && dest->route && strcmp(verdict->name, "own_prefix") == 0)
+		own = &dest->route->prefix;
 	json_text(json, "destination", addr_format(&dest->addr, text));
 	json_number(json, "port", dest->port);
 	json_bool(json, "captured", verdict->captured);
 	json_text(json, "verdict", verdict->name);
 	json_text(json, "reason", verdict->reason);
 	json_text(json, "prefix", dest->route ? prefix_format(&dest->route->prefix, text) : NULL);
-	json_text(json, "own_prefix", dest->own ? prefix_format(dest->own, text) : NULL);
+	json_text(json, "own_prefix", own ? prefix_format(own, text) : NULL);
 }
 
 static void dest_people(FILE *out, const struct explain_dest *dest, const struct verdict *verdict)
@@ -300,7 +318,7 @@ void report_explain_site(FILE *out, bool as_json, const struct explain_facts *fa
 			 const struct site *site, const struct route *routes, size_t count)
 {
 	struct explain_rows rows = { facts, NULL, site };
-	const char *state = link_state(facts->carry, site->name);
+	const char *state = link_state(facts->carry, site);
 	char origin[ORIGIN_TEXT_SIZE];
 	struct json json;
 

@@ -64,14 +64,20 @@ struct carry_rows {
 	struct report_filter filter;
 };
 
+bool report_names(const char *name, const struct site *site)
+{
+	/* Site names may have 253 bytes. */
+	return strncmp(name, site->name, sizeof(((struct gateway_report *)0)->name) - 1) == 0;
+}
+
 static bool chosen(const struct carry_rows *rows, const char *name)
 {
 	const struct route *route = rows->filter.route;
 
 	if (rows->filter.site)
-		return strcmp(rows->filter.site->name, name) == 0;
+		return report_names(name, rows->filter.site);
 	for (unsigned i = 0; route && i < route->candidate_count; i++)
-		if (strcmp(route->candidates[i].site->name, name) == 0)
+		if (report_names(name, route->candidates[i].site))
 			return true;
 	return !route;
 }

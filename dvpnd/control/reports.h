@@ -73,6 +73,9 @@ void report_end(struct json *json);
 void report_line(FILE *out, const char *name, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Does this name of a report, cut to fit there, stand for the site? */
+bool report_names(const char *name, const struct site *site);
+
 /* Whose gateways and links a table shows; both NULL: everybody's. */
 struct report_filter {
 	const struct site *site;

@@ -57,8 +57,8 @@ struct server {
 	struct control_endpoint endpoint;
 	ev_io accept_io;
 	ev_timer resume;
-	LIST_HEAD(, client) clients;
-	LIST_HEAD(, request) requests;
+	LIST_HEAD(client_list, client) clients;
+	LIST_HEAD(request_list, request) requests;
 	unsigned taken; /* of limits.clients */
 	size_t buffered;
 };

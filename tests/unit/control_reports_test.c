@@ -4,6 +4,7 @@
  * the workers made by hand: columns for people, JSON that parses for programs.
  */
 #include <ctype.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,11 +68,28 @@ static const struct carry_report carry = {
 };
 static const struct carry_report nothing;
 
+static char *man_page;
 static struct conf *conf;
 static struct routes *routes;
 static FILE *stream;
 static char *written;
 static size_t written_size;
+
+static int read_man_page(void)
+{
+	FILE *page = fopen("man/dvpnctl.8", "r");
+	size_t size = 0;
+	ssize_t got;
+
+	if (!page) {
+		print_error("man/dvpnctl.8: %s; run this from the top of the source tree\n",
+			    strerror(errno));
+		return -1;
+	}
+	got = getdelim(&man_page, &size, '\0', page);
+	fclose(page);
+	return got > 0 ? 0 : -1;
+}
 
 static int setup(void **state)
 {
@@ -79,6 +97,8 @@ static int setup(void **state)
 	unsigned bad = 0;
 
 	(void)state;
+	if (read_man_page() < 0)
+		return -1;
 	conf = conf_parse(conf_text, sizeof(conf_text) - 1, "dvpnd.conf", stderr);
 	routes = routes_build(&text, 1, 32, stderr, &bad);
 	return conf && routes && bad == 0 ? 0 : -1;
@@ -89,6 +109,7 @@ static int teardown(void **state)
 	(void)state;
 	conf_put(conf);
 	routes_put(routes);
+	free(man_page);
 	return 0;
 }
 
@@ -134,12 +155,26 @@ static const char *read_string(const char *at)
 	return at + 1;
 }
 
+/* The names are a contract: each stands in the man page. */
+static void expect_documented(const char *key)
+{
+	int length = (int)strcspn(key + 1, "\"");
+	char macro[80];
+
+	snprintf(macro, sizeof(macro), "\n.Cm %.*s", length, key + 1);
+	for (const char *at = man_page; (at = strstr(at, macro)); at++)
+		if (strchr(" \n", at[strlen(macro)]))
+			return;
+	fail_msg("dvpnctl(8) does not name '%.*s'", length, key + 1);
+}
+
 static const char *read_members(const char *at, char last, unsigned depth)
 {
 	if (*++at == last)
 		return at + 1;
 	for (;; at++) {
 		if (last == '}') {
+			expect_documented(at);
 			at = read_string(at);
 			assert_int_equal(*at, ':');
 			at++;
@@ -408,6 +443,16 @@ static void test_explain_refused(void **state)
 	expect_verdict(&facts, &dest, "own_address");
 	dest.own = &conf->prefixes[0];
 	expect_verdict(&facts, &dest, "own_prefix");
+	/* The map names us: another conf's name, so as not to lose the routes. */
+	dest = dest_of("10.8.0.5", 0);
+	free(conf->name);
+	conf->name = strdup("Friday");
+	expect_verdict(&facts, &dest, "own_prefix");
+	report_explain(begin(), true, &facts, &dest);
+	EXPECT_JSON("\"reason\":\"the map gives 10.8.0.0/16 to Friday, which is this site\"",
+		    "\"own_prefix\":\"10.8.0.0/16\"");
+	free(conf->name);
+	conf->name = strdup("thursday");
 	dest = dest_of("fd00:9::5", 22);
 	facts.draining = true;
 	expect_verdict(&facts, &dest, "draining");

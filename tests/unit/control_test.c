@@ -208,9 +208,11 @@ static const char *hear(int fd)
 		ev_run(gateway.loop, EVRUN_NOWAIT);
 		poll(&ready, 1, 1);
 		if (room < size + 65536) {
+			char *more = realloc(text, 2 * (size + 65536));
+
+			assert_non_null(more);
 			room = 2 * (size + 65536);
-			text = realloc(text, room);
-			assert_non_null(text);
+			text = more;
 		}
 		got = recv(fd, text + size, room - size - 1, 0);
 		if (got < 0 && errno == EAGAIN)

@@ -459,6 +459,19 @@ static int flow_timeout(const struct flow *flow)
 	return left > 0 ? (int)left : 0;
 }
 
+/* The near side has dropped the channel.  What it had sent before goes out
+ * first, as far as the server takes it at once: a reset is no excuse to swallow
+ * a message that came right ahead of it. */
+static int flow_drop(struct flow *flow)
+{
+	struct half *up = &flow->up;
+
+	while (half_write(up) == 0 && !half_has_bytes(up) && half_has_room(up))
+		if (half_read(up) || !half_has_bytes(up))
+			break;
+	return flow_reset(flow);
+}
+
 static int flow_run(struct flow *flow)
 {
 	struct pollfd slots[3];
@@ -470,8 +483,9 @@ static int flow_run(struct flow *flow)
 				continue;
 			return flow_reset(flow);
 		}
-		if (slots[1].revents & (POLLHUP | POLLERR | POLLNVAL) ||
-		    flow_move_up(flow, slots[0].revents) ||
+		if (slots[1].revents & (POLLHUP | POLLERR | POLLNVAL))
+			return flow_drop(flow);
+		if (flow_move_up(flow, slots[0].revents) ||
 		    flow_move_down(flow, slots[2].revents))
 			return flow_reset(flow);
 	}

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sched.h>
 
 #include "conf_fields.h"
 #include "conf_helpers.h"
@@ -66,6 +67,29 @@ static void test_defaults(void **state)
 	assert_int_equal(conf->log_to, LOG_TO_STDERR);
 	assert_int_equal(conf->log_level, LOG_LEVEL_INFO);
 	assert_int_equal(conf->gateway_count, 0);
+	conf_put(conf);
+}
+
+/* "auto" is what this process may use, not what the machine has. */
+static void test_workers_auto(void **state)
+{
+	struct conf *conf;
+	cpu_set_t all, one;
+	int cpu = 0;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	while (!CPU_ISSET(cpu, &all))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	conf = parse_good(SITE "[carry]\nworkers = auto\n");
+	assert_int_equal(conf->workers, 1);
+	conf_put(conf);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	conf = parse_good(SITE "[carry]\nworkers = 0\n");
+	assert_int_equal(conf->workers, CPU_COUNT(&all));
 	conf_put(conf);
 }
 
@@ -474,6 +498,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_workers_auto),
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_gateways),
 		cmocka_unit_test(test_gateway_before_ssh),

@@ -78,6 +78,21 @@ static void test_errno(void **state)
 	assert_string_equal(logged(), "dvpnd: warning: open /x: No such file or directory\n");
 }
 
+/* A line that can't be written: the caller's errno is still its own. */
+static void test_errno_kept(void **state)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+	close(fd);
+	errno = ENOENT;
+	log_errorx("lost");
+	assert_int_equal(errno, ENOENT);
+	assert_string_equal(logged(), "");
+}
+
 static void test_levels(void **state)
 {
 	static const struct {
@@ -239,6 +254,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_prefixes, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(test_errno, start_capture, end_capture),
+		cmocka_unit_test_setup_teardown(test_errno_kept, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(test_levels, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(test_escapes, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(test_long_message, start_capture, end_capture),

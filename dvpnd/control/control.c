@@ -388,7 +388,7 @@ static void asked(struct request *request, char *const *words, unsigned count, v
 			commands[i].ask(control, request, json, count > 1 ? words[1] : NULL);
 		return;
 	}
-	request_error(request, "unknown request '%s'; dvpnctl and dvpnd may be of different versions",
+	request_error(request, "unknown request '%s'; are dvpnctl and dvpnd of the same version?",
 		      count ? words[0] : "");
 }
 

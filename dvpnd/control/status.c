@@ -36,7 +36,8 @@ hint(struct hints *hints, const char *format, ...)
 static void hint_map(struct hints *hints, const struct status_facts *facts)
 {
 	if (facts->map_errors)
-		hint(hints, "%u bad map lines are left out: dvpnd -t shows them", facts->map_errors);
+		hint(hints, "%u bad map lines are left out: dvpnd -t -c %s shows them",
+		     facts->map_errors, facts->conf->path);
 	if (facts->site_count == 0)
 		hint(hints, "the map names no gateway, so nothing is carried: add a line to %s, "
 			    "then dvpnctl reload; dvpn-hosts(5) has examples",
@@ -63,14 +64,14 @@ static void hint_capture(struct hints *hints, const struct status_facts *facts)
 			    "dvpn-rules check says whether the port is shielded",
 		     facts->capture.direct, facts->conf->port);
 	if (facts->capture.unknown)
-		hint(hints, "%" PRIu64 " connections had no original destination: dvpn-rules check; "
-			    "is nf_conntrack loaded?", facts->capture.unknown);
+		hint(hints, "%" PRIu64 " connections had no original destination: dvpn-rules "
+			    "check; is nf_conntrack loaded?", facts->capture.unknown);
 	if (facts->capture.pauses)
 		hint(hints, "accepting paused %" PRIu64 " times for want of descriptors or memory: "
 			    "raise LimitNOFILE= of the service", facts->capture.pauses);
 	if (facts->refused.no_route)
-		hint(hints, "%" PRIu64 " connections had no route though the kernel's set has their "
-			    "destination: dvpnctl reload fills the set anew",
+		hint(hints, "%" PRIu64 " connections had no route though the kernel's set has "
+			    "their destination: dvpnctl reload fills the set anew",
 		     facts->refused.no_route);
 	if (facts->refused.max_flows)
 		hint(hints, "%" PRIu64 " connections were refused at [listen] max_flows = %u: "
@@ -208,7 +209,7 @@ static void line_daemon(FILE *out, const struct status_facts *facts)
 	char age[TEXT_NUMBER_SIZE];
 
 	report_line(out, "daemon", "dvpnd %s, %s, up %s, process %ld", DVPN_VERSION,
-	     facts->draining ? "draining" : "running", text_age(facts->uptime, age), facts->pid);
+		    facts->draining ? "draining" : "running", text_age(facts->uptime, age), facts->pid);
 	report_line(out, "config", "%s", facts->conf->path);
 }
 
@@ -221,7 +222,8 @@ static void lines_site(FILE *out, const struct status_facts *facts)
 	for (unsigned i = 0; i < conf->prefix_count; i++)
 		report_line(out, "prefix", "%s", prefix_format(&conf->prefixes[i], text));
 	for (unsigned i = 0; i < conf->address_count; i++)
-		report_line(out, "listening", "%s", addr_port_format(&conf->addresses[i], conf->port, text));
+		report_line(out, "listening", "%s",
+			    addr_port_format(&conf->addresses[i], conf->port, text));
 }
 
 static void lines_map(FILE *out, const struct status_facts *facts)
@@ -229,8 +231,8 @@ static void lines_map(FILE *out, const struct status_facts *facts)
 	char age[TEXT_NUMBER_SIZE], bytes[TEXT_NUMBER_SIZE];
 
 	report_line(out, "map", "%zu sites, %zu prefixes, %u bad lines, in force for %s, %s bytes",
-	     facts->site_count, facts->route_count, facts->map_errors,
-	     text_age(facts->map_age, age), text_bytes(facts->map_memory, bytes));
+		    facts->site_count, facts->route_count, facts->map_errors,
+		    text_age(facts->map_age, age), text_bytes(facts->map_memory, bytes));
 	report_line(out, "map file", "%s", facts->conf->map_static);
 	report_line(out, "map file", "%s", facts->conf->map_learned);
 }
@@ -242,18 +244,20 @@ static void lines_counters(FILE *out, const struct status_facts *facts)
 	unsigned up, connecting;
 
 	count_links(carry, &up, &connecting);
-	report_line(out, "flows", "%zu now of %u, %" PRIu64 " started, %" PRIu64 " ok, %" PRIu64 " failed",
-	     carry->flow_count, facts->conf->max_flows, carry->flows_started, carry->flows_ok,
-	     carry->flows_failed);
+	report_line(out, "flows",
+		    "%zu now of %u, %" PRIu64 " started, %" PRIu64 " ok, %" PRIu64 " failed",
+		    carry->flow_count, facts->conf->max_flows, carry->flows_started,
+		    carry->flows_ok, carry->flows_failed);
 	report_line(out, "bytes", "%s up, %s down", text_bytes(carry->bytes_up, bytes_up),
-	     text_bytes(carry->bytes_down, bytes_down));
+		    text_bytes(carry->bytes_down, bytes_down));
 	report_line(out, "links", "%u up, %u connecting", up, connecting);
-	report_line(out, "captured", "%" PRIu64 " accepted, %" PRIu64 " pauses", facts->capture.accepted,
-	     facts->capture.pauses);
-	report_line(out, "refused", "%" PRIu64 " direct, %" PRIu64 " unknown, %" PRIu64 " no_route, %" PRIu64
-			     " own, %" PRIu64 " max_flows, %" PRIu64 " draining",
-	     facts->capture.direct, facts->capture.unknown, facts->refused.no_route,
-	     facts->refused.own, facts->refused.max_flows, facts->refused.draining);
+	report_line(out, "captured", "%" PRIu64 " accepted, %" PRIu64 " pauses",
+		    facts->capture.accepted, facts->capture.pauses);
+	report_line(out, "refused",
+		    "%" PRIu64 " direct, %" PRIu64 " unknown, %" PRIu64 " no_route, %" PRIu64
+		    " own, %" PRIu64 " max_flows, %" PRIu64 " draining",
+		    facts->capture.direct, facts->capture.unknown, facts->refused.no_route,
+		    facts->refused.own, facts->refused.max_flows, facts->refused.draining);
 }
 
 static void status_people(FILE *out, const struct status_facts *facts, const struct hints *hints)

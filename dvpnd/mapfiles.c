@@ -150,7 +150,9 @@ static int file_read(struct file *file, const char *path, bool learned, FILE *er
 		return -1;
 	}
 	file_forget(file);
-	*file = (struct file){ copy, text, size };
+	file->path = copy;
+	file->text = text;
+	file->size = size;
 	return 0;
 }
 

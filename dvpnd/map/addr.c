@@ -114,7 +114,7 @@ static int length_parse(const char *text)
 	int value = 0;
 	size_t i;
 
-	for (i = 0; text[i] >= '0' && text[i] <= '9' && i < 3; i++)
+	for (i = 0; i < 3 && text[i] >= '0' && text[i] <= '9'; i++)
 		value = value * 10 + (text[i] - '0');
 	return i == 0 || text[i] != '\0' ? -1 : value;
 }

@@ -62,7 +62,7 @@ static int port_parse(const char *text, uint16_t *port)
 	unsigned value = 0;
 	size_t i;
 
-	for (i = 0; is_digit(text[i]) && i < 5; i++)
+	for (i = 0; i < 5 && is_digit(text[i]); i++)
 		value = value * 10 + (unsigned)(text[i] - '0');
 	if (i == 0 || text[i] != '\0' || value == 0 || value > 65535)
 		return -1;

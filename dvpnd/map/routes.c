@@ -127,10 +127,10 @@ static uint32_t search6(const struct routes *routes, const struct addr *addr)
 
 const struct route *routes_lookup(const struct routes *routes, const struct addr *addr)
 {
-	uint32_t first = addr->family == AF_INET ? 0 : routes->count4, i;
+	uint32_t i;
 
 	i = addr->family == AF_INET ? search4(routes, key4(addr)) : search6(routes, addr);
-	if (i == first)
+	if (i == 0)
 		return NULL;
 	for (i--; i != ROUTES_NO_PARENT; i = routes->parents[i])
 		if (prefix_contains(&routes->routes[i].prefix, addr))

@@ -156,6 +156,14 @@ static const struct {
 	  "hosts:6: mode= contradicts an earlier line of this site: 10.1.0.6 a #! mode=netcat\n"
 	  "hosts:8: netcat= contradicts an earlier line of this site: "
 	  "10.1.0.8 a #! netcat=nc2\n", 4 },
+	{ "endpoints of one host differ by port",
+	  "10.1.0.1 a #! x:1 x:2 x\n10.1.0.1 a #! x:2 x:3\n", "",
+	  "a@hosts:1 x:1 x:2 x:22 x:3\n10.1.0.1/32 -> a(0 hosts:1)\n", "", 0 },
+	{ "a line is refused once",
+	  "10.1.0.1 a #! user=x\n10.1.0.2 a #! user=y\n", "", "",
+	  "hosts:2: user= contradicts an earlier line of this site: 10.1.0.2 a #! user=y\n"
+	  "hosts:1: no line of this site in this file has an endpoint; add HOST[:PORT] after "
+	  "the #!: 10.1.0.1 a #! user=x\n", 2 },
 	{ "owners: pref, then name",
 	  "10.1.0.1 c #! 10.0.0.0/8 x\n10.1.0.2 b #! 10.0.0.0/8 x pref=-1\n"
 	  "10.1.0.3 a #! 10.0.0.0/8 x\n10.1.0.4 d #! 10.0.0.0/8 x pref=7\n", "",

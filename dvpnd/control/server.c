@@ -389,6 +389,8 @@ static void client_start(struct server *server, int fd)
 	client->state = CLIENT_READING;
 	ev_io_init(&client->io, client_event, fd, EV_READ);
 	ev_init(&client->deadline, client_late);
+	/* When we were held up ourselves, what came meanwhile was in time. */
+	ev_set_priority(&client->io, ev_priority(&client->deadline) + 1);
 	client->io.data = client->deadline.data = client;
 	client->deadline.repeat = server->limits.deadline;
 	ev_io_start(server->loop, &client->io);

@@ -116,7 +116,7 @@ for path in "hA 4" "hA 6" "gA 4" "gA 6"; do
 	check "the server resets $on_path" conversation "$host" "$b" hB \
 		"recv=5 abort" "send=5 reset"
 	check "the client resets $on_path" conversation "$host" "$b" hB \
-		"recv=5 reset" "send=5 mark=$LAB/run/sent abort"
+		"recv=5 send=1 reset" "send=5 recv=1 abort"
 	check "the server resets a busy upload $on_path" conversation "$host" "$b" hB \
 		"at_least=3M abort" "flood"
 	check "the client resets a busy download $on_path" conversation "$host" "$b" hB \

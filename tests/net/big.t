@@ -18,7 +18,7 @@ gigabytes ""
 # sshd counts from each key exchange on, so a new link is what it takes.
 sshd_rekeys()
 {
-	refuses stop sshd-B
+	sshd_stop B
 	SSHD_OPTIONS[B]="RekeyLimit 1M"
 	sshd_start B
 	stop dvpnd-A

@@ -183,7 +183,10 @@ start()
 		on "$host" sh -c 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"' \
 			"$run.pid" "$@" </dev/null >>"$run.log" 2>&1 || status=$?
 		# A lab that is gone has no use for it any more.
-		[ ! -d "$LAB/run" ] || echo "$status" >"$run.status"
+		[ ! -d "$LAB/run" ] || {
+			echo "$status" >"$run.status.new"
+			mv "$run.status.new" "$run.status"
+		}
 	) &
 	wait_for 10 test -s "$run.pid"
 }
@@ -385,6 +388,14 @@ sshd_start()
 	start "g$s" "sshd-$s" sh -c 'mount -t tmpfs -o mode=755 dvpn-lab /run && mkdir /run/sshd &&
 		exec /usr/sbin/sshd -D -e -f "$0"' "$LAB/$s/etc/sshd_config"
 	wait_for 10 port_open "g$s" 22
+}
+
+# Sessions that are there go on.
+sshd_stop()
+{
+	running "sshd-$1"
+	kill "$(pid_of "sshd-$1")"
+	wait_for 10 ended "sshd-$1"
 }
 
 lab_far()

@@ -83,7 +83,7 @@ empty_jail()
 
 no_sshd()
 {
-	refuses stop sshd-B
+	sshd_stop B
 	restart A
 	fails_with "refused.*$(wan4 B)|$(wan4 B).*refused"
 	sshd_start B

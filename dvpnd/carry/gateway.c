@@ -228,7 +228,7 @@ static void endpoint_failed(struct gateway *gateway, const struct link *link)
 
 void gateway_link_gone(struct gateway *gateway, struct link *link)
 {
-	char name[96], endpoint[300];
+	char name[96];
 
 	TAILQ_REMOVE(&gateway->links, link, of_gateway);
 	if (!link->reason[0]) {
@@ -237,8 +237,7 @@ void gateway_link_gone(struct gateway *gateway, struct link *link)
 			 (unsigned long long)link->bytes_in);
 		return;
 	}
-	log_warnx("%s: %s: %s", link_name(link, name),
-		  link_endpoint(link, endpoint, sizeof(endpoint)), link->reason);
+	log_warnx("%s: %s", link_name(link, name), link->reason);
 	snprintf(gateway->last_error, sizeof(gateway->last_error), "%s", link->reason);
 	gateway->last_error_time = now(gateway);
 	if (!link->served)

@@ -124,19 +124,39 @@ static const char *address_text(const struct link *link, char text[ADDR_PORT_TEX
 				link->settings->endpoints[link->endpoint].port, text);
 }
 
+/* What to look at, at two in the morning. */
+static const char *hint(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return "; is sshd running there, on that port?";
+	case ETIMEDOUT:
+		return "; is the host up, and does its firewall let us in?";
+	case ENETUNREACH:
+	case EHOSTUNREACH:
+		return "; has this gateway a route there? see: ip route get";
+	default:
+		return "";
+	}
+}
+
 /* One address did not work: the next, or the end. */
-static void address_failed(struct link *link, const char *why)
+static void address_failed(struct link *link, int error)
 {
 	char endpoint[300], address[ADDR_PORT_TEXT_SIZE];
 
 	close_socket(link);
+	link_endpoint(link, endpoint, sizeof(endpoint));
+	address_text(link, address);
 	if (link->address_next < link->address_count) {
-		log_debug("%s: %s: %s", link->settings->site, address_text(link, address), why);
+		log_debug("%s: %s: %s", link->settings->site, address, strerror(error));
 		try_next_address(link);
-		return;
+	} else if (!strcmp(endpoint, address)) {
+		link_fail(link, "can't connect to %s: %s%s", endpoint, strerror(error), hint(error));
+	} else {
+		link_fail(link, "can't connect to %s (%s): %s%s", endpoint, address, strerror(error),
+			  hint(error));
 	}
-	link_fail(link, "can't connect to %s (%s): %s", link_endpoint(link, endpoint, sizeof(endpoint)),
-		  address_text(link, address), why);
 }
 
 static void connected(struct link *link)
@@ -155,7 +175,7 @@ static void on_connect(struct link *link)
 	if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 		error = errno;
 	if (error)
-		address_failed(link, strerror(error));
+		address_failed(link, error);
 	else
 		connected(link);
 }
@@ -169,14 +189,14 @@ static void try_next_address(struct link *link)
 
 	link->fd = socket(addr->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (link->fd < 0) {
-		address_failed(link, strerror(errno));
+		address_failed(link, errno);
 		return;
 	}
 	set_socket_options(link);
 	ev_io_set(&link->readable, link->fd, EV_READ);
 	ev_io_set(&link->writable, link->fd, EV_WRITE);
 	if (connect(link->fd, (struct sockaddr *)&sa, size) < 0 && errno != EINPROGRESS) {
-		address_failed(link, strerror(errno));
+		address_failed(link, errno);
 		return;
 	}
 	watch(link, false, true);
@@ -190,7 +210,7 @@ static void on_attempt(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
 	(void)loop;
 	(void)events;
-	address_failed(timer->data, "no answer");
+	address_failed(timer->data, ETIMEDOUT);
 }
 
 /* ---- names ---- */

@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "carry/report.h"
 #include "carry/resolve.h"
 
 /* ---- gateways ---- */
@@ -150,6 +152,7 @@ static void stop(struct worker *worker)
 		}
 		remove_gateway(worker, gateway);
 	}
+	worker->stopped = true;
 	ev_break(worker->loop, EVBREAK_ALL);
 }
 
@@ -172,6 +175,19 @@ static void handle(struct worker *worker, struct message *message)
 	free(message);
 }
 
+/* What came after the message to stop. */
+static void discard(struct message *message)
+{
+	if (message->kind == MESSAGE_FLOW)
+		close(message->request.fd);
+	if (message->kind == MESSAGE_REPORT)
+		report_free(message->report);
+	conf_put(message->conf);
+	routes_put(message->routes);
+	identity_put(message->identity);
+	free(message);
+}
+
 static void on_mail(struct ev_loop *loop, struct ev_async *mail, int events)
 {
 	struct worker *worker = mail->data;
@@ -187,7 +203,10 @@ static void on_mail(struct ev_loop *loop, struct ev_async *mail, int events)
 	while (message) {
 		struct message *next = message->next;
 
-		handle(worker, message);
+		if (worker->stopped)
+			discard(message);
+		else
+			handle(worker, message);
 		message = next;
 	}
 }
@@ -229,6 +248,12 @@ static int start_thread(struct worker *worker)
 
 static void worker_free(struct worker *worker)
 {
+	while (worker->inbox) {
+		struct message *message = worker->inbox;
+
+		worker->inbox = message->next;
+		discard(message);
+	}
 	resolver_stop(worker->resolver);
 	conf_put(worker->conf);
 	routes_put(worker->routes);

@@ -39,6 +39,7 @@ TAILQ_HEAD(gateway_list, gateway);
 
 struct worker {
 	unsigned number;
+	bool stopped;
 	pthread_t thread;
 	struct ev_loop *loop;
 	struct ev_async mail;

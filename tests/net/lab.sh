@@ -519,17 +519,21 @@ www_start()
 }
 
 # conversation CLIENT ADDRESS SERVER "SERVER STEPS" "CLIENT STEPS": one connection
-# between two peers, each of which must see what its steps say.
+# between two peers, each of which must see what its steps say.  May be waited for.
 conversation()
 {
 	local client=$1 address=$2 server=$3 port name
 	port=$(next_port)
 	name=peer-$port
 	# shellcheck disable=SC2086
-	start "$server" "$name" "$PEER" listen :: "$port" -r "$LAB/run/$name.ready" $4
-	wait_for 10 test -e "$LAB/run/$name.ready"
+	start "$server" "$name" "$PEER" listen :: "$port" -r "$LAB/run/$name.ready" $4 &&
+		wait_for 10 test -e "$LAB/run/$name.ready" || return 1
 	# shellcheck disable=SC2086
-	on "$client" "$PEER" connect "$address" "$port" $5
+	on "$client" "$PEER" connect "$address" "$port" $5 || {
+		cat "$(log_of "$name")"
+		! running "$name" || kill "$(pid_of "$name")"
+		return 1
+	}
 	await "$name" || {
 		cat "$(log_of "$name")"
 		return 1

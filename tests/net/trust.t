@@ -73,11 +73,13 @@ outside_of_the_jail()
 
 empty_jail()
 {
-	: >"$LAB/B/jail/etc/dvpn/allow"
+	local list=$LAB/B/jail/etc/dvpn/allow
+	cp -p "$list" "$LAB/allow.good"
+	: >"$list"
 	fails_with "denied.*$(lan4 B)|$(lan4 B).*denied"
-	rm "$LAB/B/jail/etc/dvpn/allow"
+	rm "$list"
 	fails_with "denied.*$(lan4 B)|$(lan4 B).*denied"
-	jail_make B
+	cp -p "$LAB/allow.good" "$list"
 	works
 }
 

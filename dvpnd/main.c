@@ -69,7 +69,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 
 /* ---- -t ---- */
 
-static void print_map(const struct routes *routes)
+static void print_map(const struct conf *conf, const struct routes *routes)
 {
 	size_t count;
 	const struct route *all = routes_all(routes, &count);
@@ -83,8 +83,8 @@ static void print_map(const struct routes *routes)
 
 			printf("# %s -> %s %s (%s:%u)\n", prefix_format(&all[i].prefix, prefix),
 			       candidate->site->name,
-			       endpoint_format(&candidate->site->endpoints[0], 22, endpoint,
-					       sizeof(endpoint)),
+			       endpoint_format(&candidate->site->endpoints[0], conf->ssh.port,
+					       endpoint, sizeof(endpoint)),
 			       candidate->origin.file, candidate->origin.line);
 		}
 	}
@@ -100,7 +100,7 @@ static int check(const struct conf *conf)
 		return EXIT_RUNTIME;
 	}
 	conf_print(conf, stdout);
-	print_map(routes);
+	print_map(conf, routes);
 	routes_put(routes);
 	return bad_lines ? EXIT_USAGE : EXIT_OK;
 }

@@ -49,13 +49,10 @@ static struct message *message_new(enum message_kind kind)
 
 /* ---- reports ---- */
 
-static void on_answered(struct ev_loop *loop, struct ev_async *answered, int events)
+static void answer(struct carry *carry)
 {
-	struct carry *carry = answered->data;
 	struct worker_report *report;
 
-	(void)loop;
-	(void)events;
 	pthread_mutex_lock(&carry->lock);
 	report = carry->answers;
 	carry->answers = NULL;
@@ -68,6 +65,13 @@ static void on_answered(struct ev_loop *loop, struct ev_async *answered, int eve
 		report_free(report);
 		report = next;
 	}
+}
+
+static void on_answered(struct ev_loop *loop, struct ev_async *answered, int events)
+{
+	(void)loop;
+	(void)events;
+	answer(answered->data);
 }
 
 static void send_report(struct worker_report *report, unsigned number)
@@ -182,12 +186,7 @@ int carry_update(struct carry *carry, struct conf *conf, struct routes *routes)
 static void carry_free(struct carry *carry)
 {
 	ev_async_stop(carry->loop, &carry->answered);
-	while (carry->answers) {
-		struct worker_report *report = carry->answers;
-
-		carry->answers = report->next;
-		report_free(report);
-	}
+	answer(carry); /* who asked is owed it, also now */
 	pthread_mutex_destroy(&carry->lock);
 	conf_put(carry->conf);
 	routes_put(carry->routes);

@@ -176,12 +176,12 @@ static void handle(struct worker *worker, struct message *message)
 }
 
 /* What came after the message to stop. */
-static void discard(struct message *message)
+static void discard(struct worker *worker, struct message *message)
 {
 	if (message->kind == MESSAGE_FLOW)
 		close(message->request.fd);
 	if (message->kind == MESSAGE_REPORT)
-		report_free(message->report);
+		carry_report_pass(message->report, worker->number);
 	conf_put(message->conf);
 	routes_put(message->routes);
 	identity_put(message->identity);
@@ -204,7 +204,7 @@ static void on_mail(struct ev_loop *loop, struct ev_async *mail, int events)
 		struct message *next = message->next;
 
 		if (worker->stopped)
-			discard(message);
+			discard(worker, message);
 		else
 			handle(worker, message);
 		message = next;
@@ -252,7 +252,7 @@ static void worker_free(struct worker *worker)
 		struct message *message = worker->inbox;
 
 		worker->inbox = message->next;
-		discard(message);
+		discard(worker, message);
 	}
 	resolver_stop(worker->resolver);
 	conf_put(worker->conf);

@@ -53,6 +53,11 @@ $(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(LIBRARY)
 $(BUILD)/tests/net/%: $(BUILD)/tests/net/%.o
 	$(CC) $(LDFLAGS) -o $@ $^
 
+# The capture modules by themselves, without those that carry.
+$(BUILD)/tests/net/capture_probe: $(BUILD)/tests/net/capture_probe.o \
+		$(filter $(BUILD)/dvpnd/log.o $(BUILD)/dvpnd/capture/% $(BUILD)/dvpnd/map/%,$(LIBRARY))
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 

@@ -24,7 +24,7 @@
 #define FLUSH_BATCH 4096
 #define FLUSH_PASSES 64
 
-/* The original direction of an entry, in network order. */
+/* One direction of an entry, in network order. */
 struct tuple {
 	uint8_t family;
 	struct in6_addr source, dest; /* IPv4: the first four bytes */
@@ -129,28 +129,33 @@ static int entry_cb(enum nf_conntrack_msg_type type, struct nf_conntrack *entry,
 	return NFCT_CB_CONTINUE;
 }
 
-/* ---- flush: deleting them ---- */
+/* ---- questions about one entry ---- */
 
-static void set_address(struct nf_conntrack *entry, int family, enum nf_conntrack_attr v4,
-			enum nf_conntrack_attr v6, const void *bytes)
+/* What a query finds the entry by, or NULL where memory is short. */
+static struct nf_conntrack *tuple_entry(const struct tuple *tuple)
 {
-	nfct_set_attr(entry, family == AF_INET6 ? v6 : v4, bytes);
+	bool v6 = tuple->family == AF_INET6;
+	struct nf_conntrack *entry = nfct_new();
+
+	if (!entry)
+		return NULL;
+	nfct_set_attr_u8(entry, ATTR_ORIG_L3PROTO, tuple->family);
+	nfct_set_attr_u8(entry, ATTR_ORIG_L4PROTO, IPPROTO_TCP);
+	nfct_set_attr(entry, v6 ? ATTR_ORIG_IPV6_SRC : ATTR_ORIG_IPV4_SRC, &tuple->source);
+	nfct_set_attr(entry, v6 ? ATTR_ORIG_IPV6_DST : ATTR_ORIG_IPV4_DST, &tuple->dest);
+	nfct_set_attr_u16(entry, ATTR_ORIG_PORT_SRC, tuple->source_port);
+	nfct_set_attr_u16(entry, ATTR_ORIG_PORT_DST, tuple->dest_port);
+	return entry;
 }
 
 /* 1 where it was deleted, 0 where it had gone by itself, -1 with errno. */
 static int delete_entry(struct conntrack *conntrack, const struct tuple *tuple)
 {
-	struct nf_conntrack *entry = nfct_new();
+	struct nf_conntrack *entry = tuple_entry(tuple);
 	int result;
 
 	if (!entry)
 		return -1;
-	nfct_set_attr_u8(entry, ATTR_ORIG_L3PROTO, tuple->family);
-	nfct_set_attr_u8(entry, ATTR_ORIG_L4PROTO, IPPROTO_TCP);
-	set_address(entry, tuple->family, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC, &tuple->source);
-	set_address(entry, tuple->family, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST, &tuple->dest);
-	nfct_set_attr_u16(entry, ATTR_ORIG_PORT_SRC, tuple->source_port);
-	nfct_set_attr_u16(entry, ATTR_ORIG_PORT_DST, tuple->dest_port);
 	result = nfct_query(conntrack->handle, NFCT_Q_DESTROY, entry);
 	nfct_destroy(entry);
 	return result == 0 ? 1 : errno == ENOENT ? 0 : -1;
@@ -229,24 +234,6 @@ int conntrack_flush(struct conntrack *conntrack, const struct prefix *prefixes, 
 
 /* ---- the original destination ---- */
 
-/* The reply direction as the kernel keeps it: from our socket to the client. */
-static struct nf_conntrack *reply_entry(const struct addr *client, uint16_t client_port,
-					const struct addr *local, uint16_t local_port)
-{
-	struct nf_conntrack *entry = nfct_new();
-
-	if (!entry)
-		return NULL;
-	nfct_set_attr_u8(entry, ATTR_L3PROTO, client->family);
-	nfct_set_attr_u8(entry, ATTR_REPL_L3PROTO, client->family);
-	nfct_set_attr_u8(entry, ATTR_REPL_L4PROTO, IPPROTO_TCP);
-	set_address(entry, client->family, ATTR_REPL_IPV4_SRC, ATTR_REPL_IPV6_SRC, local->bytes);
-	set_address(entry, client->family, ATTR_REPL_IPV4_DST, ATTR_REPL_IPV6_DST, client->bytes);
-	nfct_set_attr_u16(entry, ATTR_REPL_PORT_SRC, htons(local_port));
-	nfct_set_attr_u16(entry, ATTR_REPL_PORT_DST, htons(client_port));
-	return entry;
-}
-
 static int original_of(const struct nf_conntrack *entry, int family, struct addr *dest,
 		       uint16_t *port)
 {
@@ -268,6 +255,7 @@ int conntrack_original(struct conntrack *conntrack, const struct sockaddr *clien
 {
 	struct addr client_addr, local_addr;
 	uint16_t client_port, local_port;
+	struct tuple reply;
 	struct nf_conntrack *question, *answer;
 	int result = -1, error;
 
@@ -277,7 +265,17 @@ int conntrack_original(struct conntrack *conntrack, const struct sockaddr *clien
 		errno = EAFNOSUPPORT;
 		return -1;
 	}
-	question = reply_entry(&client_addr, client_port, &local_addr, local_port);
+	/*
+	 * The direction of what we send, before NAT gives it the source that the
+	 * client knows.  It is the entry's reply direction, but must be asked for as
+	 * an original one: the library writes an empty original tuple beside a reply
+	 * tuple, and the kernel then looks for that.  It searches both directions.
+	 */
+	reply = (struct tuple){ .family = local_addr.family,
+				.source_port = htons(local_port), .dest_port = htons(client_port) };
+	memcpy(&reply.source, local_addr.bytes, sizeof(local_addr.bytes));
+	memcpy(&reply.dest, client_addr.bytes, sizeof(client_addr.bytes));
+	question = tuple_entry(&reply);
 	answer = nfct_new();
 	if (question && answer) {
 		conntrack->answer = answer;

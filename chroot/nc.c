@@ -71,7 +71,7 @@ struct flow {
 	bool server_broken;    /* the server's next end is a reset */
 	bool server_hung_up;   /* poll says so, and `down` has no room to look */
 	bool near_is_socket;
-	pid_t parent;
+	pid_t parent; /* sshd; 0 where input is no channel of its making */
 };
 
 static char up_data[BUFFER_SIZE], down_data[BUFFER_SIZE];
@@ -353,7 +353,7 @@ static bool near_is_gone(const struct flow *flow)
 	struct pollfd out = { STDOUT_FILENO, 0, 0 };
 
 	if (flow->down.state == HALF_ENDED)
-		return flow->near_is_socket && getppid() != flow->parent;
+		return flow->parent && getppid() != flow->parent;
 	if (poll(&out, 1, 0) > 0)
 		return true;
 	return flow->near_is_socket && send(STDOUT_FILENO, "", 0, MSG_DONTWAIT) < 0 &&
@@ -497,7 +497,6 @@ static int carry(const struct command *command)
 	struct flow flow = {
 		.up = { .from = STDIN_FILENO, .data = up_data },
 		.down = { .to = STDOUT_FILENO, .data = down_data },
-		.parent = getppid(),
 	};
 	struct stat status;
 	int result = server_open(command, &flow.server);
@@ -506,6 +505,9 @@ static int carry(const struct command *command)
 		return result;
 	flow.up.to = flow.down.from = flow.server;
 	flow.near_is_socket = fstat(STDOUT_FILENO, &status) == 0 && S_ISSOCK(status.st_mode);
+	if (fstat(STDIN_FILENO, &status) == 0 &&
+	    (S_ISSOCK(status.st_mode) || S_ISFIFO(status.st_mode)))
+		flow.parent = getppid();
 	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
 	fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
 	sandbox_seal();

@@ -47,7 +47,7 @@ static unsigned char chunk[CHUNK], wanted[CHUNK];
 static _Noreturn void fail(const char *step, const char *what)
 {
 	fprintf(stderr, "peer: %s: %s\n", step, what);
-	exit(1);
+	_exit(1); /* what is still held is no leak */
 }
 
 /* The pattern: an 8-byte word of each place, mixed so that neighbours differ
@@ -366,31 +366,38 @@ static int connect_one(const struct addrinfo *to, char **steps)
 	return steps_run(fd, steps);
 }
 
-static int connect_main(char **argv)
+/* `count` clients in processes of their own; how many failed. */
+static unsigned connect_many(const struct addrinfo *to, unsigned count, char **steps)
 {
-	struct addrinfo *to = resolve(argv[0], argv[1], 0);
-	unsigned count = 1, failed = 0;
+	unsigned failed = 0;
 
-	argv += 2;
-	if (*argv && !strcmp(*argv, "-n") && argv[1]) {
-		count = (unsigned)count_parse("-n", argv[1]);
-		argv += 2;
-	}
-	if (count == 1)
-		return connect_one(to, argv);
 	for (unsigned i = 0; i < count; i++) {
 		pid_t child = fork();
 
 		if (child < 0)
 			fail("fork", strerror(errno));
 		if (!child)
-			_exit(connect_one(to, argv));
+			_exit(connect_one(to, steps));
 	}
 	for (int status; wait(&status) > 0;)
 		failed += status != 0;
 	if (failed)
 		fprintf(stderr, "peer: %u of %u clients failed\n", failed, count);
-	return failed != 0;
+	return failed;
+}
+
+static int connect_main(char **argv)
+{
+	struct addrinfo *to = resolve(argv[0], argv[1], 0);
+	int failed;
+
+	argv += 2;
+	if (*argv && !strcmp(*argv, "-n") && argv[1])
+		failed = connect_many(to, (unsigned)count_parse("-n", argv[1]), argv + 2) != 0;
+	else
+		failed = connect_one(to, argv);
+	freeaddrinfo(to);
+	return failed;
 }
 
 int main(int argc, char **argv)

@@ -421,6 +421,12 @@ def t_sshd_config_for_direct():
     assert f"\tPermitOpen {V4}:80 10.8.0.6:*\n" in text and "AllowTcpForwarding local" in text, text
 
 
+def t_sshd_config_example():
+    """sshd_config.example is what mkjail prints for its defaults"""
+    with open(os.path.join(TOP, "chroot", "sshd_config.example")) as file:
+        same(file.read(), run(MKJAIL, "sshd-config"))
+
+
 # ---- other netcats; these come last, as they change the jail ----
 
 def other(program):

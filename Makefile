@@ -14,7 +14,7 @@ HARDEN = -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 # libev's watchers are casts between structs: no strict aliasing.
 override CFLAGS += -std=gnu11 -fno-strict-aliasing -pthread $(WARN) $(HARDEN) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-override CPPFLAGS += -D_GNU_SOURCE -DDVPN_VERSION='"$(VERSION)"' -DDVPN_SYSCONFDIR='"$(SYSCONFDIR)"' -Idvpnd
+override CPPFLAGS += -D_GNU_SOURCE -DDVPN_VERSION='"$(VERSION)"' -DDVPN_SYSCONFDIR='"$(SYSCONFDIR)"' -I. -Idvpnd
 LDFLAGS += -pie -Wl,-z,relro,-z,now -pthread $(if $(SAN),-fsanitize=$(SAN))
 LIBS = -lssh2 -lev -lnetfilter_conntrack -lnfnetlink -liniparser -lcares -lcrypto -lm
 
@@ -25,7 +25,8 @@ LIBRARY = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS),$(SOURCES)))
 TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 HELPERS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/net/*.c tests/bench/*.c))
 FUZZERS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
-OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o) $(TESTS:=.o) $(HELPERS:=.o) $(FUZZERS:=.o)
+OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o) $(TESTS:=.o) $(HELPERS:=.o) $(FUZZERS:=.o) \
+	$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/net/wire/*.c))
 
 # The jail's netcat is static, with musl where that is installed.
 NC_CC ?= $(if $(SAN),$(CC),$(shell command -v musl-gcc || echo $(CC)))
@@ -51,6 +52,10 @@ $(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
 $(BUILD)/tests/net/%: $(BUILD)/tests/net/%.o
+	$(CC) $(LDFLAGS) -o $@ $^
+
+# The lab's wide area network.
+$(BUILD)/tests/net/wan: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/net/wan.c tests/net/wire/*.c))
 	$(CC) $(LDFLAGS) -o $@ $^
 
 # The capture modules by themselves, without those that carry.
@@ -98,9 +103,14 @@ fuzz:
 		SAN=fuzzer-no-link,address,undefined fuzzers
 	@BUILD=build/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) TEST_SECONDS=3600 tests/run tests/fuzz/run
 
+# SYSCONFDIR is built into dvpnd: give `make` the same one.
+install: all
+install uninstall:
+	@BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' ./install $@
+
 clean:
 	rm -rf build
 
 -include $(OBJECTS:.o=.d)
-.PHONY: all tests fuzzers deps demo check asan tsan fuzz clean
+.PHONY: all tests fuzzers deps demo check asan tsan fuzz install uninstall clean
 .SECONDARY:

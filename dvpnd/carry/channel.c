@@ -20,6 +20,8 @@
 /* What the far side may send ahead, as sshd allows us: it bounds a stalled
  * reader's memory, and a download to so much per round trip. */
 #define WINDOW (2 * 1024 * 1024)
+/* A trunk's streams have credit of their own to bound them. */
+#define WINDOW_TRUNK (16 * 1024 * 1024)
 #define PACKET 32768 /* more is not safe with libssh2 */
 
 static const struct stream_ops channel_ops;
@@ -56,39 +58,61 @@ bool channel_closed(const struct channel *channel)
 
 /* ---- opening ---- */
 
-struct stream *channel_open(struct link *link, const struct addr *dest, uint16_t port,
-			    const struct addr *client, uint16_t client_port)
+static void channel_free(struct channel *channel)
+{
+	free(channel->request);
+	free(channel->reply);
+	free(channel);
+}
+
+static struct channel *channel_new(struct link *link, const struct channel_kind *kind)
 {
 	struct channel *channel = calloc(1, sizeof(*channel));
-	int error;
 
 	if (!channel)
 		return NULL;
 	channel->stream.ops = &channel_ops;
 	channel->link = link;
-	if (link->settings->ssh.mode == SSH_MODE_DIRECT) {
-		channel->kind = &channel_direct;
-		error = direct_prepare(channel, dest, port, client, client_port);
-	} else {
-		channel->kind = &channel_netcat;
-		error = netcat_prepare(channel, dest, port);
-	}
+	channel->kind = kind;
+	channel->owned = true;
+	return channel;
+}
+
+/* Lines the channel up to be opened, when its kind could prepare it. */
+static struct stream *line_up(struct channel *channel, int error)
+{
+	struct link *link = channel->link;
+
 	if (error < 0) {
-		free(channel);
+		channel_free(channel);
 		return NULL;
 	}
-	channel->owned = true;
 	TAILQ_INSERT_TAIL(&link->opening, channel, entry);
 	link->channel_count++;
 	link_touch(link);
 	return &channel->stream;
 }
 
-static void channel_free(struct channel *channel)
+struct stream *channel_open(struct link *link, const struct addr *dest, uint16_t port,
+			    const struct addr *client, uint16_t client_port)
 {
-	free(channel->request);
-	free(channel->reply);
-	free(channel);
+	bool direct = link->settings->ssh.mode == SSH_MODE_DIRECT;
+	struct channel *channel = channel_new(link, direct ? &channel_direct : &channel_netcat);
+
+	if (!channel)
+		return NULL;
+	return line_up(channel, direct ? direct_prepare(channel, dest, port, client, client_port) :
+					 netcat_prepare(channel, dest, port));
+}
+
+struct stream *channel_open_trunk(struct link *link)
+{
+	struct channel *channel = channel_new(link, &channel_trunk);
+
+	if (!channel)
+		return NULL;
+	channel->carrier = true;
+	return line_up(channel, netcat_prepare_trunk(channel));
 }
 
 /* Out of the opening list, without an SSH channel. */
@@ -163,7 +187,8 @@ static bool step_open(struct link *link)
 	message_size = message ? channel->request_size : 0;
 	/* Only with no channel at all may the open read for itself. */
 	link->gate = channels_any(link) == NULL;
-	ssh = libssh2_channel_open_ex(link->ssh, type, (unsigned)strlen(type), WINDOW, PACKET,
+	ssh = libssh2_channel_open_ex(link->ssh, type, (unsigned)strlen(type),
+				      channel->carrier ? WINDOW_TRUNK : WINDOW, PACKET,
 				      message, (unsigned)message_size);
 	link->gate = false;
 	if (ssh)
@@ -271,10 +296,11 @@ bool channels_busy(const struct link *link)
 {
 	const struct channel *channel;
 
-	if (!TAILQ_EMPTY(&link->opening))
-		return true;
+	TAILQ_FOREACH(channel, &link->opening, entry)
+		if (!channel->carrier)
+			return true;
 	TAILQ_FOREACH(channel, &link->channels, entry)
-		if (channel->owned)
+		if (channel->owned && !channel->carrier)
 			return true;
 	return false;
 }

@@ -50,7 +50,8 @@ struct channel {
 	const struct channel_kind *kind;
 	enum channel_state state;
 	LIBSSH2_CHANNEL *ssh;
-	bool owned;	   /* a flow holds the stream */
+	bool owned;	   /* a flow, or a trunk, holds the stream */
+	bool carrier;	   /* a trunk: no reason to keep the link */
 	bool changed;	   /* the owner has to be woken */
 	bool read_ended;   /* a clean end was handed to the owner */
 	bool write_ended;  /* EOF was sent */
@@ -65,11 +66,15 @@ struct channel {
 struct stream *channel_open(struct link *link, const struct addr *dest, uint16_t port,
 			    const struct addr *client, uint16_t client_port);
 
+/* Queues a channel that is to run the far end of a trunk. */
+struct stream *channel_open_trunk(struct link *link);
+
 /* ---- for the kinds ---- */
 
-extern const struct channel_kind channel_netcat, channel_direct;
+extern const struct channel_kind channel_netcat, channel_direct, channel_trunk;
 /* Build channel->request.  -1 where memory is out. */
 int netcat_prepare(struct channel *channel, const struct addr *dest, uint16_t port);
+int netcat_prepare_trunk(struct channel *channel);
 int direct_prepare(struct channel *channel, const struct addr *dest, uint16_t port,
 		   const struct addr *client, uint16_t client_port);
 

@@ -15,13 +15,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "carry/channel.h"
 #include "carry/gateway.h"
 #include "carry/link.h"
 #include "carry/worker.h"
 
-/* Two full SSH packets, as libssh2 makes them: no small third one. */
-#define READ_MAX (2 * 32700)
+/* Two full frames of a trunk, which are an SSH packet each: no small third one. */
+#define READ_MAX (2 * 32692)
 /* What one client may send before the others get their turn. */
 #define TURN_MAX (4 * READ_MAX)
 
@@ -273,8 +272,8 @@ static void set_watcher(struct flow *flow, struct ev_io *io, bool wanted)
 static void set_watchers(struct flow *flow)
 {
 	set_watcher(flow, &flow->readable,
-		    flow->state == FLOW_CONNECTED && flow->up.state == HALF_FLOWING &&
-			    !flow->up.queue.size);
+		    (flow->state == FLOW_CONNECTED || (flow->stream && flow->stream->early)) &&
+			    flow->up.state == HALF_FLOWING && !flow->up.queue.size);
 	set_watcher(flow, &flow->writable, flow->down.queue.size > 0);
 }
 
@@ -283,7 +282,7 @@ static void stream_failed(struct flow *flow)
 	const struct stream *stream = flow->stream;
 	char how[256];
 
-	if (stream->outcome == STREAM_AGAIN && flow->state == FLOW_OPENING) {
+	if (stream->outcome == STREAM_AGAIN && flow->state == FLOW_OPENING && !flow->up.bytes) {
 		try_again(flow);
 		return;
 	}
@@ -322,7 +321,7 @@ static void flow_step(struct flow *flow)
 		flow->state = FLOW_CONNECTED;
 		ev_timer_stop(flow->worker->loop, &flow->deadline);
 	}
-	if (flow->state == FLOW_CONNECTED)
+	if (flow->state == FLOW_CONNECTED || (flow->stream && flow->stream->early))
 		move_both(flow);
 	else if (flow->stream && flow->stream->state == STREAM_FAILED)
 		stream_failed(flow);
@@ -357,8 +356,7 @@ void flow_attach(struct flow *flow, struct link *link)
 {
 	flow->state = FLOW_OPENING;
 	flow->link_id = link->id;
-	flow->stream = channel_open(link, &flow->dest, flow->port, &flow->client,
-				    flow->client_port);
+	flow->stream = link_open(link, &flow->dest, flow->port, &flow->client, flow->client_port);
 	if (!flow->stream) {
 		flow_break(flow, "out of memory");
 		return;

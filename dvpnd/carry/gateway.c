@@ -15,6 +15,10 @@
 /* Seconds until the next attempt after all endpoints failed: doubled each time. */
 #define RETRY_FIRST 0.25
 #define RETRY_MAX 10.0
+/* Flows that wait for one link that is being made, when it will have trunks. */
+#define TRUNK_FLOWS 10000
+/* Seconds until a far netcat without trunk is asked again: it may be new. */
+#define TRUNK_AGAIN 300.0
 /* Times that a link may be cut off before its login, as a busy sshd does, until
  * the flows that wait are told. */
 #define BUSY_ROUNDS 4
@@ -37,6 +41,7 @@ static void forget_learned(struct gateway *gateway)
 {
 	gateway->channel_cap = gateway->settings->ssh.channels_per_link;
 	gateway->plain_netcat = false;
+	gateway->trunk_again = 0;
 	gateway->endpoint = 0;
 	gateway->failures = gateway->busy_rounds = 0;
 	gateway->retry_at = 0;
@@ -78,7 +83,7 @@ static struct link *link_with_room(const struct gateway *gateway)
 	struct link *link;
 
 	TAILQ_FOREACH(link, &gateway->links, of_gateway)
-		if (link_has_room(link, gateway->channel_cap))
+		if (link_has_room(link))
 			return link;
 	return NULL;
 }
@@ -116,9 +121,10 @@ static void feed_links(struct gateway *gateway)
 static void start_links(struct gateway *gateway)
 {
 	unsigned connecting, up;
+	unsigned flows_each = gateway_has_trunk(gateway) ? TRUNK_FLOWS : gateway->channel_cap;
 
 	count_links(gateway, &connecting, &up);
-	while (gateway->waiting_count > connecting * gateway->channel_cap &&
+	while (gateway->waiting_count > connecting * flows_each &&
 	       connecting < CONNECTING_MAX && !gateway->gone) {
 		struct link *link =
 			link_start(gateway, gateway->settings, gateway->endpoint);
@@ -253,6 +259,19 @@ void gateway_link_refused(struct gateway *gateway, struct link *link, unsigned i
 	log_info("%s: the far sshd gives %u sessions a connection (MaxSessions): using more links",
 		 link_name(link, name), in_use);
 	gateway->channel_cap = in_use;
+}
+
+void gateway_no_trunk(struct gateway *gateway, const char *why)
+{
+	log_info("%s: netcat there has no trunk (%s): one channel per connection for now",
+		 gateway->settings->site, why);
+	gateway->trunk_again = now(gateway) + TRUNK_AGAIN;
+}
+
+bool gateway_has_trunk(const struct gateway *gateway)
+{
+	return gateway->settings->ssh.mode == SSH_MODE_TRUNK &&
+	       now(gateway) >= gateway->trunk_again;
 }
 
 void gateway_link_room(struct gateway *gateway)

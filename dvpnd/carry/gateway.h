@@ -33,6 +33,7 @@ struct gateway {
 	unsigned flow_count;  /* waiting ones included */
 	unsigned channel_cap; /* per link: the setting, or what a refusal taught */
 	bool plain_netcat;    /* netcat there takes no options */
+	double trunk_again;   /* it knows no trunk: don't ask again before; 0: not known */
 	bool gone;	      /* no longer in the map: freed when flows and links are gone */
 	bool touched;
 	unsigned endpoint;    /* the one to try next; stays while it works */
@@ -68,6 +69,10 @@ void gateway_link_served(struct gateway *gateway, struct link *link);
 void gateway_link_gone(struct gateway *gateway, struct link *link);
 /* The far sshd gave no further session channel on this link, which has so many. */
 void gateway_link_refused(struct gateway *gateway, struct link *link, unsigned in_use);
+/* A trunk could not be had. */
+void gateway_no_trunk(struct gateway *gateway, const char *why);
+/* Whether streams go through trunks. */
+bool gateway_has_trunk(const struct gateway *gateway);
 /* A channel has become free on a link. */
 void gateway_link_room(struct gateway *gateway);
 

@@ -12,6 +12,7 @@
 
 #include "carry/channel.h"
 #include "carry/gateway.h"
+#include "carry/trunk.h"
 #include "carry/worker.h"
 
 /* What one address may take while others are left to try. */
@@ -307,6 +308,7 @@ static void on_keepalive(struct ev_loop *loop, struct ev_timer *timer, int event
 	(void)loop;
 	(void)events;
 	session_keepalive(timer->data);
+	trunks_ping(timer->data);
 }
 
 /* ---- start and end ---- */
@@ -328,6 +330,7 @@ struct link *link_start(struct gateway *gateway, struct settings *settings, unsi
 	link->state = LINK_RESOLVING;
 	TAILQ_INIT(&link->opening);
 	TAILQ_INIT(&link->channels);
+	TAILQ_INIT(&link->trunks);
 	queue_init(&link->in, &worker->pool);
 	queue_init(&link->out, &worker->pool);
 	ev_init(&link->readable, on_readable);
@@ -359,10 +362,25 @@ void link_up(struct link *link)
 	worker_touch(link->worker, link->gateway);
 }
 
-bool link_has_room(const struct link *link, unsigned cap)
+bool link_has_room(const struct link *link)
 {
-	return link->state == LINK_UP && !link->draining && !link->ended &&
-	       link->channel_count < cap;
+	if (link->state != LINK_UP || link->draining || link->ended)
+		return false;
+	return gateway_has_trunk(link->gateway) ? trunks_room(link) :
+						  link->channel_count < link->gateway->channel_cap;
+}
+
+struct stream *link_open(struct link *link, const struct addr *dest, uint16_t port,
+			 const struct addr *client, uint16_t client_port)
+{
+	return gateway_has_trunk(link->gateway) ?
+		       trunk_open(link, dest, port, client, client_port) :
+		       channel_open(link, dest, port, client, client_port);
+}
+
+static bool busy(const struct link *link)
+{
+	return channels_busy(link) || trunks_busy(link);
 }
 
 void link_drain(struct link *link)
@@ -422,7 +440,7 @@ static void set_idle_timer(struct link *link)
 	struct ev_loop *loop = link->worker->loop;
 	double idle = link->draining ? DRAIN_SECONDS : link->settings->ssh.idle_timeout;
 
-	if (channels_busy(link) || idle <= 0) {
+	if (busy(link) || idle <= 0) {
 		ev_timer_stop(loop, &link->deadline);
 	} else if (!ev_is_active(&link->deadline)) {
 		ev_timer_set(&link->deadline, idle, 0);
@@ -433,10 +451,13 @@ static void set_idle_timer(struct link *link)
 static void settle_up(struct link *link)
 {
 	session_step(link);
+	trunks_step(link);
+	if (link->draining)
+		trunks_close(link);
 	if (link->state == LINK_DEAD)
 		return;
 	/* Only streams that still have queued bytes to read keep an ended link. */
-	if (link->ended && !channels_busy(link))
+	if (link->ended && !busy(link))
 		link_fail(link, "connection closed by the far sshd");
 	else if (link->draining && !link->channel_count && !link->out.size)
 		link_fail(link, NULL);

@@ -23,6 +23,8 @@
 #include "carry/settings.h"
 
 struct channel;
+struct stream;
+struct trunk;
 struct gateway;
 struct worker;
 
@@ -39,6 +41,7 @@ enum link_state {
 };
 
 TAILQ_HEAD(channel_list, channel);
+TAILQ_HEAD(trunk_list, trunk);
 
 struct link {
 	TAILQ_ENTRY(link) of_gateway;
@@ -78,6 +81,7 @@ struct link {
 
 	/* channels: waiting to be opened, in their order, and all others */
 	struct channel_list opening, channels;
+	struct trunk_list trunks;
 	unsigned channel_count; /* both lists; closing ones too: the far side still has them */
 	struct _LIBSSH2_CHANNEL *anchor; /* a closed channel, kept to drain an idle session with */
 	bool served;	   /* the far gateway has answered an open on it */
@@ -90,8 +94,11 @@ struct link *link_start(struct gateway *gateway, struct settings *settings, unsi
 /* The session is ready for channels: for session.c. */
 void link_up(struct link *link);
 
-/* Room for another stream, given a cap on channels. */
-bool link_has_room(const struct link *link, unsigned cap);
+/* Room for another stream. */
+bool link_has_room(const struct link *link);
+/* A stream of the kind that suits the gateway.  NULL where memory is out. */
+struct stream *link_open(struct link *link, const struct addr *dest, uint16_t port,
+			 const struct addr *client, uint16_t client_port);
 
 /* No new streams from now on; ends with the last one. */
 void link_drain(struct link *link);

@@ -19,28 +19,37 @@
 
 static void netcat_poll(struct channel *channel);
 
-int netcat_prepare(struct channel *channel, const struct addr *dest, uint16_t port)
+/* `length` is asprintf's result. */
+static int prepared(struct channel *channel, int length)
 {
-	const char *netcat = channel->link->settings->ssh.netcat;
-	char host[ADDR_TEXT_SIZE];
-	int length;
-
-	channel->plain = channel->link->gateway->plain_netcat;
-	channel->reply = calloc(1, sizeof(*channel->reply));
-	if (!channel->reply)
-		return -1;
-	length = asprintf(&channel->request, "%s%s %s %u", netcat, channel->plain ? "" : " -v -N",
-			  addr_format(dest, host), port);
 	if (length < 0) {
-		free(channel->reply);
 		channel->request = NULL;
 		return -1;
 	}
 	channel->request_size = (size_t)length;
-	return 0;
+	channel->reply = calloc(1, sizeof(*channel->reply));
+	return channel->reply ? 0 : -1;
 }
 
-static int netcat_start(struct channel *channel)
+int netcat_prepare(struct channel *channel, const struct addr *dest, uint16_t port)
+{
+	char host[ADDR_TEXT_SIZE];
+
+	channel->plain = channel->link->gateway->plain_netcat;
+	return prepared(channel, asprintf(&channel->request, "%s%s %s %u",
+					  channel->link->settings->ssh.netcat,
+					  channel->plain ? "" : " -v -N", addr_format(dest, host),
+					  port));
+}
+
+int netcat_prepare_trunk(struct channel *channel)
+{
+	return prepared(channel, asprintf(&channel->request, "%s -T 1",
+					  channel->link->settings->ssh.netcat));
+}
+
+/* 1 it runs, or was refused; 0 not known yet; -1 the link broke. */
+static int run(struct channel *channel)
 {
 	int error = libssh2_channel_process_startup(channel->ssh, "exec", 4, channel->request,
 						    (unsigned)channel->request_size);
@@ -55,6 +64,15 @@ static int netcat_start(struct channel *channel)
 		link_fail(channel->link, "connection lost: %s", session_error(channel->link));
 		return -1;
 	}
+	return 1;
+}
+
+static int netcat_start(struct channel *channel)
+{
+	int running = run(channel);
+
+	if (running <= 0 || channel->stream.state == STREAM_FAILED)
+		return running;
 	if (channel->plain)
 		channel_connected(channel);
 	else
@@ -178,4 +196,32 @@ const struct channel_kind channel_netcat = {
 	.refused = netcat_refused,
 	.poll = netcat_poll,
 	.end = netcat_end,
+};
+
+/* ---- the far end of a trunk ---- */
+
+static int trunk_start(struct channel *channel)
+{
+	int running = run(channel);
+
+	if (running > 0 && channel->stream.state != STREAM_FAILED)
+		channel_connected(channel);
+	return running;
+}
+
+/* A trunk has no other end than by us. */
+static int trunk_end(struct channel *channel)
+{
+	read_errors(channel);
+	channel_fail(channel, STREAM_BROKEN, "%s",
+		     channel->reply->text[0] ? channel->reply->text : "the far netcat ended");
+	return -1;
+}
+
+const struct channel_kind channel_trunk = {
+	.type = "session",
+	.start = trunk_start,
+	.refused = netcat_refused,
+	.poll = read_errors,
+	.end = trunk_end,
 };

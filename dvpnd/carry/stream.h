@@ -11,10 +11,11 @@
 #ifndef DVPND_CARRY_STREAM_H
 #define DVPND_CARRY_STREAM_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum stream_state {
-	STREAM_OPENING,	  /* nothing can be read or written yet */
+	STREAM_OPENING,	  /* nothing to read yet, and nothing to write but early data */
 	STREAM_CONNECTED, /* the far host has accepted, as far as the kind can tell */
 	STREAM_FAILED,	  /* see outcome and reason; only stream_close is left */
 };
@@ -53,6 +54,7 @@ struct stream {
 	void (*wake)(struct stream *stream);
 	void *owner;
 	enum stream_state state;
+	bool early; /* bytes may be written while it is still being opened */
 	enum stream_outcome outcome;
 	char reason[160]; /* for people; set with a failed outcome */
 };

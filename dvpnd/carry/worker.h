@@ -37,6 +37,8 @@ struct message {
 
 TAILQ_HEAD(gateway_list, gateway);
 
+#define WORKER_BUFFER 65536
+
 struct worker {
 	unsigned number;
 	bool stopped;
@@ -54,6 +56,7 @@ struct worker {
 	struct identity *identity;
 	struct resolver *resolver;
 	struct queue_pool pool;
+	uint8_t buffer[WORKER_BUFFER]; /* for what is taken apart at once */
 
 	struct gateway_list gateways, touched_gateways;
 	struct link_list touched;

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What trunk.c and trunk_frames.c share; nobody else includes it. */
+#ifndef DVPND_CARRY_TRUNK_PRIVATE_H
+#define DVPND_CARRY_TRUNK_PRIVATE_H
+
+#include <ev.h>
+
+#include "carry/link.h"
+#include "carry/queue.h"
+#include "carry/trunk.h"
+#include "chroot/frame.h"
+
+/* Credit of a stream towards us: to start with, and at most. */
+#define TRUNK_CREDIT (256u * 1024)
+#define TRUNK_CREDIT_MAX (16u * 1024 * 1024)
+/* Below this a round trip is mostly the two sshds' and our own turns. */
+#define TRUNK_ROUND_TRIP_MIN 0.002
+/* Control frames are this long at most; more is skipped over. */
+#define TRUNK_CONTROL_MAX 512
+
+enum trunk_state {
+	TRUNK_STARTING, /* until the far HELLO */
+	TRUNK_UP,
+	TRUNK_LEAVING, /* the far side takes no more streams */
+	TRUNK_DEAD,    /* waits for trunk_finish */
+};
+
+struct trunk_stream {
+	struct stream stream; /* first */
+	TAILQ_ENTRY(trunk_stream) entry, of_blocked, of_woken;
+	struct trunk *trunk; /* NULL once it is out of the tables */
+	uint32_t id;	     /* 0: not asked for yet */
+	struct queue in;     /* received, not read by the owner yet */
+	uint32_t may_send, may_receive;
+	uint32_t target;   /* what may_receive is kept at */
+	uint32_t consumed; /* read by the owner, not granted back yet */
+	double granted_at;
+	bool owned;
+	bool blocked;	/* in trunk->blocked */
+	bool woken;	/* in the list of those that a read has given something */
+	bool ended;	/* EOF was sent */
+	bool far_ended; /* EOF was received */
+	struct frame_open open;
+};
+TAILQ_HEAD(trunk_stream_list, trunk_stream);
+
+struct trunk_slot {
+	struct trunk_stream *stream;
+	uint32_t next_free; /* number + 1; 0: none */
+	uint16_t generation;
+};
+
+struct trunk {
+	TAILQ_ENTRY(trunk) entry;
+	struct link *link; /* NULL when the link went first */
+	struct worker *worker;
+	struct stream *carrier; /* the channel */
+	enum trunk_state state;
+	bool had_hello;	  /* once dead: it was up before */
+	bool window_full; /* sshd's window, not the link, has held it up */
+	char reason[200];
+	struct ev_timer hello;
+	double round_trip; /* least seen, seconds; 0: none yet */
+
+	struct trunk_stream_list streams, blocked;
+	unsigned stream_count;
+	struct trunk_slot *slots;
+	uint32_t slot_count, free_slot; /* free_slot: number + 1; 0: none */
+	uint32_t far_streams, far_credit;
+	struct queue out; /* frames that the carrier has not taken yet */
+
+	/* the frame that is being read */
+	uint8_t head[FRAME_HEADER];
+	size_t head_size;
+	struct frame_header frame;
+	size_t left; /* of its payload */
+	uint8_t control[TRUNK_CONTROL_MAX + 1];
+	size_t control_size;
+};
+
+/* trunk.c */
+struct trunk_stream *trunk_find(const struct trunk *trunk, uint32_t id);
+void trunk_slot_free(struct trunk *trunk, uint32_t id);
+void trunk_stream_wake(struct trunk_stream *stream);
+void trunk_stream_fail(struct trunk_stream *stream, enum stream_outcome outcome,
+		       const char *format, ...) LOG_PRINTF(3, 4);
+void trunk_stream_detach(struct trunk_stream *stream);
+void trunk_send(struct trunk *trunk, enum frame_type type, uint32_t id, const void *payload,
+		size_t length);
+void trunk_up(struct trunk *trunk);
+void trunk_ping(struct trunk *trunk);
+void trunk_fail(struct trunk *trunk, const char *format, ...) LOG_PRINTF(2, 3);
+void trunk_no_hello(struct trunk *trunk, const char *why);
+
+/* trunk_frames.c: reads all that the carrier has, and wakes who got something. */
+void trunk_read(struct trunk *trunk);
+/* The same for bytes from anywhere, in any pieces.  The streams that got
+ * something are put on the list. */
+void trunk_feed(struct trunk *trunk, const uint8_t *data, size_t size,
+		struct trunk_stream_list *woken);
+
+#endif

@@ -20,7 +20,8 @@ static const struct {
 	{ "usage", STREAM_BROKEN },
 };
 
-/* Seen from OpenBSD netcat 1.219 and 1.228, busybox 1.35 and 1.37, traditional 1.10, and shells. */
+/* Seen from OpenBSD netcat 1.219 and 1.228, busybox 1.35 and 1.37, traditional 1.10, and shells.
+ * Words of success end their line: "cannot open …" is none. */
 static const struct {
 	const char *part;
 	enum stream_outcome outcome;
@@ -29,14 +30,23 @@ static const struct {
 	{ " open", STREAM_OK },
 	{ "onnection refused", STREAM_REFUSED },
 	{ "imed out", STREAM_TIMED_OUT },
-	{ "timeout", STREAM_TIMED_OUT },
 	{ "nreachable", STREAM_UNREACHABLE },
 	{ "o route to host", STREAM_UNREACHABLE },
+	/* whatever else connect(2) fails with: a prohibited route, a firewall */
+	{ " (tcp) failed: ", STREAM_UNREACHABLE },
+	{ "can't connect to remote host", STREAM_UNREACHABLE },
 	{ "ermission denied", STREAM_BROKEN },
 	{ "not found", STREAM_BROKEN },
 	{ "o such file", STREAM_BROKEN },
 	{ "nvalid option", STREAM_BROKEN },
 	{ "sage:", STREAM_BROKEN },
+};
+
+/* sshd and shells complain so and go on: the result is still to come. */
+static const char *const foreign_noise[] = {
+	"Could not chdir to home directory",
+	"arning: ",
+	"getcwd",
 };
 
 static void keep_text(struct ncreply *reply)
@@ -72,13 +82,35 @@ static void own_line(struct ncreply *reply, const char *rest)
 			reply->outcome = own_results[i].outcome;
 }
 
+static bool is_noise(const char *line)
+{
+	for (size_t i = 0; i < sizeof(foreign_noise) / sizeof(foreign_noise[0]); i++)
+		if (strstr(line, foreign_noise[i]))
+			return true;
+	return false;
+}
+
+/* A line that fills the buffer may have been cut: nobody knows how it ends. */
+static bool ends(const struct ncreply *reply, const char *with)
+{
+	size_t size = strlen(with);
+
+	return reply->length >= size && reply->length < sizeof(reply->line) - 1 &&
+	       !strcmp(reply->line + reply->length - size, with);
+}
+
 static void foreign_line(struct ncreply *reply)
 {
 	if (reply->outcome != STREAM_PENDING)
 		return;
 	keep_text(reply);
+	if (is_noise(reply->line))
+		return;
 	for (size_t i = 0; i < sizeof(foreign_results) / sizeof(foreign_results[0]); i++) {
-		if (strstr(reply->line, foreign_results[i].part)) {
+		const char *part = foreign_results[i].part;
+		bool success = foreign_results[i].outcome == STREAM_OK;
+
+		if (success ? ends(reply, part) : strstr(reply->line, part) != NULL) {
 			reply->outcome = foreign_results[i].outcome;
 			return;
 		}

@@ -9,6 +9,7 @@ are gone afterwards, and 10.8.0.5 and fd00:8::5 are on the loopback device.
 """
 import array
 import os
+import select
 import shutil
 import signal
 import socket
@@ -194,6 +195,12 @@ class Task(threading.Thread):
 
 # ---- the near side ----
 
+def read_soon(fd, size):
+    ready, _, _ = select.select([fd], [], [], PATIENCE)
+    assert ready, f"neither bytes nor an end for {PATIENCE} s"
+    return os.read(fd, size)
+
+
 class Near:
     """
     The netcat with what sshd gives it: "socket": one socketpair for stdin and
@@ -248,7 +255,7 @@ class Near:
     def read(self, size):
         data = bytearray()
         while len(data) < size:
-            piece = os.read(self.out, min(size - len(data), 1 << 16))
+            piece = read_soon(self.out, min(size - len(data), 1 << 16))
             assert piece, f"stdout ended after {len(data)} of {size} bytes"
             data += piece
         return bytes(data)
@@ -257,7 +264,7 @@ class Near:
         data = bytearray()
         while True:
             try:
-                piece = os.read(self.out, 1 << 16)
+                piece = read_soon(self.out, 1 << 16)
             except ConnectionResetError:  # it left input unread
                 piece = b""
             if not piece:
@@ -286,7 +293,7 @@ class Near:
         """The next line of stderr, without "dvpn-nc: "."""
         text = b""
         while not text.endswith(b"\n"):
-            piece = os.read(self.err, 1)
+            piece = read_soon(self.err, 1)
             assert piece, f"stderr ended: {text!r}"
             text += piece
         text = text.decode()
@@ -297,7 +304,7 @@ class Near:
         """All that is left of stderr, as lines."""
         data = b""
         while True:
-            piece = os.read(self.err, 4096)
+            piece = read_soon(self.err, 4096)
             if not piece:
                 return data.decode().splitlines()
             data += piece

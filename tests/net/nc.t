@@ -472,7 +472,7 @@ def t_closes_inherited_descriptors():
     inherited = [os.open("/etc/passwd", os.O_RDONLY) for _ in range(3)]
     server, port = listen()
     near = Near(V4, str(port), pass_fds=inherited)
-    accept(server)
+    _connection = accept(server)  # kept open
     near.line()
     directory = f"/proc/{near.process.pid}/fd"
     links = {fd: os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory)}

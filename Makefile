@@ -39,10 +39,11 @@ $(BUILD)/dvpnd/dvpnd: $(BUILD)/dvpnd/main.o $(LIBRARY)
 $(BUILD)/dvpnd/dvpnctl: $(BUILD)/dvpnd/control/dvpnctl.o
 	$(CC) $(LDFLAGS) -o $@ $^
 
-$(BUILD)/chroot/nc: chroot/nc.c $(wildcard chroot/*.h) Makefile
+NC_SOURCES = $(wildcard chroot/*.c)
+$(BUILD)/chroot/nc: $(NC_SOURCES) $(wildcard chroot/*.h) Makefile
 	@mkdir -p $(@D)
 	$(NC_CC) $(if $(SAN),$(CFLAGS),-static -O2 -g -std=gnu11 $(WARN) -fstack-protector-strong) -D_GNU_SOURCE \
-		-DDVPN_VERSION='"$(VERSION)"' -o $@ $<
+		-DDVPN_VERSION='"$(VERSION)"' -o $@ $(NC_SOURCES)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -14,28 +14,24 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
 
-#include "allow.h"
+#include "allowfile.h"
 #include "command.h"
+#include "connect.h"
 #include "sandbox.h"
+#include "say.h"
 
 #ifndef DVPN_VERSION
 #define DVPN_VERSION "unknown"
 #endif
-#ifndef NC_ALLOW
-#define NC_ALLOW "/etc/dvpn/allow"
-#endif
 
 #define BUFFER_SIZE 65536
-#define CONNECT_SECONDS 10
 /* sshd hangs up both directions within microseconds when the near side has
  * dropped the channel; this long after the end of input it has not. */
 #define GRACE_MS 30
@@ -75,29 +71,6 @@ struct flow {
 };
 
 static char up_data[BUFFER_SIZE], down_data[BUFFER_SIZE];
-static bool stderr_open = true;
-
-/* One line on stderr.  Short enough for the socket's buffer, so a near side
- * that does not read cannot hold us up. */
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
-{
-	char line[512] = "dvpn-nc: ";
-	size_t used = strlen(line);
-	va_list args;
-	int length;
-
-	if (!stderr_open)
-		return;
-	va_start(args, format);
-	length = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
-	va_end(args);
-	if (length < 0)
-		return;
-	used = strlen(line);
-	line[used++] = '\n';
-	if (write(STDERR_FILENO, line, used) < 0)
-		return; /* nobody is there to be told */
-}
 
 static long long now_ms(void)
 {
@@ -113,58 +86,6 @@ static int usage(const char *reason)
 	return STATUS_USAGE;
 }
 
-/* ---- the allow file ---- */
-
-/* Reads all of it into `text`.  Its length, or -1 with errno: EFBIG when there
- * is more than `size`. */
-static ssize_t allow_read(const char *path, char *text, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat status;
-	size_t used = 0;
-	ssize_t got = 0;
-
-	if (fd < 0)
-		return -1;
-	if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode)) {
-		close(fd);
-		errno = EINVAL;
-		return -1;
-	}
-	while (used < size && (got = read(fd, text + used, size - used)) > 0)
-		used += (size_t)got;
-	close(fd);
-	if (used == size) {
-		errno = EFBIG;
-		return -1;
-	}
-	return got < 0 ? -1 : (ssize_t)used;
-}
-
-/* 0, or -1 and why not in reason.  The buffers are still free at this time. */
-static int allow_check(const char *path, const struct address *address, unsigned port,
-		       struct allow_report *report, char *reason, size_t size)
-{
-	ssize_t length = allow_read(path, down_data, sizeof(down_data));
-	enum allow_verdict verdict;
-
-	memset(report, 0, sizeof(*report));
-	if (length < 0) {
-		snprintf(reason, size, "the allow file %s can't be read, so nothing is allowed: %s",
-			 path, strerror(errno));
-		return -1;
-	}
-	verdict = allow_decide(down_data, (size_t)length, address, port, report);
-	if (verdict == ALLOW_YES || (verdict == ALLOW_NO && !address))
-		return 0;
-	if (verdict == ALLOW_BAD_FILE)
-		snprintf(reason, size, "%s line %u is bad, so nothing is allowed: %s", path,
-			 report->line, report->reason);
-	else
-		snprintf(reason, size, "%s", report->reason);
-	return -1;
-}
-
 /* For the operator, never from a command line that came over SSH:
  * --check-allow [FILE [HOST PORT]] */
 static int allow_explain(char *const *words, size_t count)
@@ -172,7 +93,7 @@ static int allow_explain(char *const *words, size_t count)
 	const char *path = count > 0 ? words[0] : NC_ALLOW;
 	struct command command = { 0 };
 	struct allow_report report;
-	char reason[256];
+	const char *reason;
 	bool ask = count == 3;
 
 	if (count != 0 && count != 1 && count != 3)
@@ -182,8 +103,9 @@ static int allow_explain(char *const *words, size_t count)
 		if (command.kind != COMMAND_CONNECT)
 			return usage(command.reason ? command.reason : "HOST PORT is wanted");
 	}
-	if (allow_check(path, ask ? &command.address : NULL, command.port, &report, reason,
-			sizeof(reason))) {
+	allowfile_load(path);
+	reason = allowfile_ask(ask ? &command.address : NULL, command.port, &report);
+	if (reason) {
 		say("denied%s%s: %s", ask ? " " : "", ask ? command.host : "", reason);
 		return STATUS_DENIED;
 	}
@@ -213,8 +135,6 @@ static int connect_wait(int fd)
 {
 	long long deadline = now_ms() + CONNECT_SECONDS * 1000;
 	struct pollfd wait[2] = { { fd, POLLOUT, 0 }, { STDOUT_FILENO, 0, 0 } };
-	socklen_t size = sizeof(int);
-	int error;
 
 	for (;;) {
 		long long left = deadline - now_ms();
@@ -227,32 +147,9 @@ static int connect_wait(int fd)
 		} else if (wait[1].revents) {
 			return -1;
 		} else if (wait[0].revents) {
-			return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+			return connect_error(fd);
 		}
 	}
-}
-
-/* 0 and the socket in *server, or an errno, or -1: the near side has gone. */
-static int server_connect(const struct command *command, int *server)
-{
-	struct sockaddr_in v4 = { .sin_family = AF_INET };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
-	bool is_v4 = command->address.family == AF_INET;
-	int on = 1;
-	int fd = socket(command->address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return errno;
-	*server = fd;
-	memcpy(&v4.sin_addr, command->address.bytes, sizeof(v4.sin_addr));
-	memcpy(&v6.sin6_addr, command->address.bytes, sizeof(v6.sin6_addr));
-	v4.sin_port = v6.sin6_port = htons((uint16_t)command->port);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	if (connect(fd, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6,
-		    is_v4 ? sizeof(v4) : sizeof(v6)) == 0)
-		return 0;
-	return errno == EINPROGRESS ? connect_wait(fd) : errno;
 }
 
 /* STATUS_OK with *server connected, or how it failed; says which. */
@@ -264,15 +161,17 @@ static int server_open(const struct command *command, int *server)
 		[STATUS_TIMED_OUT] = "timed out",
 	};
 	struct allow_report report;
-	char reason[256];
+	const char *reason;
 	int error;
 
-	if (allow_check(NC_ALLOW, &command->address, command->port, &report, reason,
-			sizeof(reason))) {
+	allowfile_load(NC_ALLOW);
+	reason = allowfile_ask(&command->address, command->port, &report);
+	if (reason) {
 		say("denied %s %u: %s", command->host, command->port, reason);
 		return STATUS_DENIED;
 	}
-	error = server_connect(command, server);
+	*server = connect_start(&command->address, command->port);
+	error = *server < 0 ? -*server : connect_wait(*server);
 	if (error < 0)
 		return STATUS_RESET;
 	if (error) {
@@ -334,10 +233,7 @@ static bool half_is_drained(const struct half *half)
 /* Ends the flow the hard way: the server sees RST, never a clean end. */
 static int flow_reset(struct flow *flow)
 {
-	const struct linger linger = { 1, 0 };
-
-	setsockopt(flow->server, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	close(flow->server);
+	connect_reset(flow->server);
 	say("reset");
 	return STATUS_RESET;
 }
@@ -391,9 +287,7 @@ static int flow_move_up(struct flow *flow, short ready)
 static void stdout_end(void)
 {
 	say("end");
-	stderr_open = false;
-	shutdown(STDERR_FILENO, SHUT_WR);
-	close(STDERR_FILENO);
+	say_end();
 	/* stdin may be the same socket, so closing alone would not show. */
 	shutdown(STDOUT_FILENO, SHUT_WR);
 	close(STDOUT_FILENO);

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The allow file's text, whole, and why there is none. */
+#include "allowfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TEXT_SIZE 65536
+
+static struct {
+	const char *path;
+	int error; /* errno; EFBIG: the text is larger than its place */
+	size_t length;
+	char text[TEXT_SIZE];
+	char reason[256];
+} file;
+
+/* 0, or an errno. */
+static int text_read(int fd)
+{
+	struct stat status;
+	ssize_t got;
+
+	file.length = 0;
+	if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
+		return EINVAL;
+	while (file.length < TEXT_SIZE) {
+		got = read(fd, file.text + file.length, TEXT_SIZE - file.length);
+		if (got <= 0)
+			return got < 0 ? errno : 0;
+		file.length += (size_t)got;
+	}
+	return EFBIG;
+}
+
+void allowfile_load(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	file.path = path;
+	file.error = fd < 0 ? errno : text_read(fd);
+	if (fd >= 0)
+		close(fd);
+}
+
+const char *allowfile_ask(const struct address *address, unsigned port, struct allow_report *report)
+{
+	enum allow_verdict verdict;
+
+	memset(report, 0, sizeof(*report));
+	if (file.error) {
+		snprintf(file.reason, sizeof(file.reason),
+			 "the allow file %s can't be read, so nothing is allowed: %s", file.path,
+			 strerror(file.error));
+		return file.reason;
+	}
+	verdict = allow_decide(file.text, file.length, address, port, report);
+	if (verdict == ALLOW_YES || (verdict == ALLOW_NO && !address))
+		return NULL;
+	if (verdict != ALLOW_BAD_FILE)
+		return report->reason;
+	snprintf(file.reason, sizeof(file.reason), "%s line %u is bad, so nothing is allowed: %s",
+		 file.path, report->line, report->reason);
+	return file.reason;
+}

@@ -346,8 +346,8 @@ own_services_answer()
 	start gA sshd6 "$PEER" listen :: 2222 -k echo
 	wait_for 5 port_open gA 22
 	wait_for 5 port_open gA 2222
-	on inet "$PEER" connect "$(wan4 A)" 22 send=1K half recv=1K eof
-	on inet "$PEER" connect "$(wan6 A)" 2222 send=1K half recv=1K eof
+	on inet timeout 10 "$PEER" connect "$(wan4 A)" 22 send=1K half recv=1K eof
+	on inet timeout 10 "$PEER" connect "$(wan6 A)" 2222 send=1K half recv=1K eof
 	stop sshd || :
 	stop sshd6 || :
 	rules down
@@ -361,6 +361,8 @@ all_is_remote()
 	on gA ipset add dvpn6 8000::/1
 	on gA ip neigh flush dev lan
 	on gA ip neigh flush dev wan
+	on hA ip neigh flush dev eth0
+	on inet ip neigh flush dev toA
 	# Only what we ask for ourselves is rejected: to answer needs our neighbours.
 	on hA busybox ping -c 1 -W 2 fd00:7::1
 	on inet busybox ping -c 1 -W 2 "$(wan6 A)"
@@ -401,17 +403,17 @@ firewall_holds()
 	wait_for 5 port_open gA 7777
 	wait_for 5 port_open inet 80
 	# From outside: sshd and nothing else.
-	on inet "$PEER" connect "$(wan4 A)" 22 send=1K half recv=1K eof
+	on inet timeout 10 "$PEER" connect "$(wan4 A)" 22 send=1K half recv=1K eof
 	refuses on inet nc -z -w 1 "$(wan4 A)" 80
 	refuses on inet nc -z -w 1 "$(wan4 A)" 7777
 	refuses on hA nc -z -w 1 10.7.0.1 7777
 	# The LAN goes out, masqueraded, except for file shares; and is captured.
-	on hA "$PEER" connect 203.0.113.1 80 send=1K half recv=1K eof
+	on hA timeout 10 "$PEER" connect 203.0.113.1 80 send=1K half recv=1K eof
 	tcp_445=$(on hA nc -vz -w 2 203.0.113.1 445 2>&1 || :)
 	grep 'Connection refused' <<<"$tcp_445"
 	[ "$(on gA iptables -vnxL FORWARD | awk '/dpt:445/ { print $1 }')" -ge 1 ]
 	on gA ipset add dvpn4 10.8.0.0/16
-	on hA "$PEER" connect 10.8.0.5 445 send=1K half recv=1K eof
+	on hA timeout 10 "$PEER" connect 10.8.0.5 445 send=1K half recv=1K eof
 	on hA busybox ping -c 1 -W 2 fd00:7::1
 }
 

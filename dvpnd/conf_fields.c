@@ -12,7 +12,6 @@
 
 #include "conf_types.h"
 
-#define MEGABYTE (1024ul * 1024)
 
 #define FIELD(section_, member, type_, ...)                                           \
 	{ .section = section_, .type = &type_, .offset = offsetof(struct conf, member),       \
@@ -50,7 +49,7 @@ static const struct conf_field fields[] = {
 		  .fallback = DVPN_SYSCONFDIR "/dvpn/known_hosts"),
 	SSH_FIELD(host_keys, conf_type_host_keys, CONF_SSH_HOST_KEYS, .fallback = "strict"),
 	SSH_FIELD(netcat, conf_type_netcat, CONF_SSH_NETCAT, .fallback = "nc"),
-	SSH_FIELD(mode, conf_type_mode, CONF_SSH_MODE, .fallback = "netcat"),
+	SSH_FIELD(mode, conf_type_mode, CONF_SSH_MODE, .fallback = "trunk"),
 	SSH_FIELD(connect_timeout, conf_type_number, CONF_SSH_CONNECT_TIMEOUT, .fallback = "10",
 		  .min = 1, .max = 300),
 	SSH_FIELD(keepalive, conf_type_number, CONF_SSH_KEEPALIVE, .fallback = "15",
@@ -66,8 +65,7 @@ static const struct conf_field fields[] = {
 	      .min = 1, .max = 600),
 	FIELD("carry", drain_timeout, conf_type_number, .key = "drain_timeout", .fallback = "30",
 	      .max = 3600),
-	FIELD("carry", memory, conf_type_memory, .key = "memory", .fallback = "0",
-	      .min = 16 * MEGABYTE),
+	FIELD("carry", memory, conf_type_memory, .key = "memory", .fallback = "0"),
 
 	FIELD("control", socket, conf_type_socket, .key = "socket",
 	      .fallback = "/run/dvpn/control", .restart = true),

@@ -122,45 +122,22 @@ static int parse_workers(const struct conf_field *field, const char *text, void 
 
 const struct conf_type conf_type_workers = { parse_workers, print_number, NULL };
 
-static const struct {
-	char letter;
-	unsigned shift;
-} suffixes[] = { { 'G', 30 }, { 'M', 20 }, { 'K', 10 } };
-
+/* So far the windows and credits are the only cap there is. */
 static int parse_memory(const struct conf_field *field, const char *text, void *value, char *reason)
 {
-	unsigned long long number;
-	const char *end = text;
-	unsigned shift = 0;
-
-	if (read_digits(text, &end, &number))
-		return conf_refuse(reason, "\"%.80s\" is not a size such as 512M", text);
-	for (size_t i = 0; *end && i < sizeof(suffixes) / sizeof(*suffixes); i++)
-		if (toupper((unsigned char)*end) == suffixes[i].letter)
-			shift = suffixes[i].shift;
-	if (end[shift ? 1 : 0] || number > UINT64_MAX >> shift)
-		return conf_refuse(reason, "\"%.80s\" is not a size such as 512M", text);
-	number <<= shift;
-	if (number && number < field->min)
+	(void)field;
+	if (strcmp(text, "0") != 0)
 		return conf_refuse(reason,
-				   "\"%.80s\" is too little for a daemon to work with: 0 is for no "
-				   "cap, %luM the least", text, field->min >> 20);
-	*(uint64_t *)value = number;
+				   "\"%.80s\": a cap is not in this version: write 0, or leave it out",
+				   text);
+	*(uint64_t *)value = 0;
 	return 0;
 }
 
 static void print_memory(const struct conf_field *field, const void *value, FILE *out)
 {
-	unsigned long long number = *(const uint64_t *)value;
-
 	(void)field;
-	for (size_t i = 0; number && i < sizeof(suffixes) / sizeof(*suffixes); i++) {
-		if (number & ((1ull << suffixes[i].shift) - 1))
-			continue;
-		fprintf(out, "%llu%c", number >> suffixes[i].shift, suffixes[i].letter);
-		return;
-	}
-	fprintf(out, "%llu", number);
+	fprintf(out, "%llu", (unsigned long long)*(const uint64_t *)value);
 }
 
 const struct conf_type conf_type_memory = { parse_memory, print_memory, NULL };
@@ -245,12 +222,8 @@ static int parse_mode(const struct conf_field *field, const char *text, void *va
 	enum ssh_mode mode = ssh_mode_parse(text);
 
 	(void)field;
-	if (mode == SSH_MODE_TRUNK)
-		return conf_refuse(reason,
-				   "\"trunk\" is not in this version: write netcat, which needs "
-				   "nothing more on the far side, or direct");
 	if (mode == SSH_MODE_UNSET)
-		return conf_refuse(reason, "\"%.80s\" is none of netcat, direct", text);
+		return conf_refuse(reason, "\"%.80s\" is none of trunk, netcat, direct", text);
 	*(enum ssh_mode *)value = mode;
 	return 0;
 }

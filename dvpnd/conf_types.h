@@ -13,7 +13,7 @@ int conf_refuse(char reason[CONF_REASON_SIZE], const char *fmt, ...) LOG_PRINTF(
 extern const struct conf_type conf_type_number;	 /* unsigned */
 extern const struct conf_type conf_type_port;	 /* uint16_t */
 extern const struct conf_type conf_type_workers; /* unsigned, "auto" is read as the CPUs */
-extern const struct conf_type conf_type_memory;	 /* uint64_t bytes, K M G */
+extern const struct conf_type conf_type_memory;	 /* uint64_t bytes; 0 only */
 extern const struct conf_type conf_type_log_to, conf_type_log_level;
 extern const struct conf_type conf_type_host_keys, conf_type_mode;
 /* char *, allocated */

@@ -169,9 +169,7 @@ static int take_mode(struct hosts_line *line, const char *value)
 	if (line->mode != SSH_MODE_UNSET)
 		return refuse(line, "option mode= is there twice");
 	line->mode = ssh_mode_parse(value);
-	if (line->mode == SSH_MODE_TRUNK)
-		return refuse(line, "mode=trunk is not in this version; use netcat or direct");
-	return line->mode ? 0 : refuse(line, "mode= is neither netcat nor direct");
+	return line->mode ? 0 : refuse(line, "mode= is none of trunk, netcat, direct");
 }
 
 /* These end up in a command or a log of another machine: word characters only. */

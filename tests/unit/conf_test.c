@@ -54,7 +54,7 @@ static void test_defaults(void **state)
 	assert_string_equal(conf->ssh.known_hosts, DVPN_SYSCONFDIR "/dvpn/known_hosts");
 	assert_int_equal(conf->ssh.host_keys, HOST_KEYS_STRICT);
 	assert_string_equal(conf->ssh.netcat, "nc");
-	assert_int_equal(conf->ssh.mode, SSH_MODE_NETCAT);
+	assert_int_equal(conf->ssh.mode, SSH_MODE_TRUNK);
 	assert_int_equal(conf->ssh.connect_timeout, 10);
 	assert_int_equal(conf->ssh.keepalive, 15);
 	assert_int_equal(conf->ssh.idle_timeout, 300);
@@ -106,7 +106,7 @@ static const char everything[] =
 	"[ssh]\nuser = u_1.x-y\nport = 65535\nknown_hosts = /kh\nhost_keys = accept-new\n"
 	"netcat = /bin/nc.x+1\nmode = direct\nconnect_timeout = 300\nkeepalive = 3600\n"
 	"idle_timeout = 0\nchannels_per_link = 1000\n"
-	"[carry]\nworkers = 3\nopen_timeout = 600\ndrain_timeout = 0\nmemory = 1536m\n"
+	"[carry]\nworkers = 3\nopen_timeout = 600\ndrain_timeout = 0\nmemory = 0\n"
 	"[control]\nsocket = /s\n"
 	"[log]\nto = syslog\nlevel = debug\n"
 	"[gateway \t Saturday]\nnetcat = busybox-nc\n"
@@ -138,7 +138,7 @@ static void test_everything(void **state)
 	assert_int_equal(conf->ssh.mode, SSH_MODE_DIRECT);
 	assert_int_equal(conf->ssh.host_keys, HOST_KEYS_ACCEPT_NEW);
 	assert_int_equal(conf->workers, 3);
-	assert_int_equal(conf->memory, 1536ull << 20);
+	assert_int_equal(conf->memory, 0);
 	assert_int_equal(conf->log_to, LOG_TO_SYSLOG);
 	assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
 	conf_put(conf);
@@ -203,12 +203,11 @@ static void test_print(void **state)
 	(void)state;
 	assert_prints_back(SITE);
 	assert_prints_back(everything);
-	assert_prints_back("[site]\nkey = \"/a 'b' #\"\n[carry]\nmemory=16777217\n"
+	assert_prints_back("[site]\nkey = \"/a 'b' #\"\n"
 			   "[map]\nstatic=/a\"b'c\nlearned='/q;\"'\n");
 	assert_non_null(strstr(text, "key = \"/etc/k#1;x\"\n"));
 	assert_non_null(strstr(text, "endpoints = a.example:2222 203.0.113.7 [2001:db8::7]:22 "
 				     "2001:db8::8\n"));
-	assert_non_null(strstr(text, "memory = 1536M\n"));
 	assert_non_null(strstr(text, "\n[gateway friday.dvpn]\nuser = f\nport = 2222\n"
 				     "mode = netcat\n"));
 	free(text);
@@ -286,13 +285,9 @@ static const struct {
 	{ SITE "[carry]\nopen_timeout = 601\n", 4, "from 1 to 600" },
 	{ SITE "[carry]\nopen_timeout = 0\n", 4, "from 1 to 600" },
 	{ SITE "[carry]\ndrain_timeout = 3601\n", 4, "from 0 to 3600" },
-	{ SITE "[carry]\nmemory = 16777215\n", 4, "16M the least" },
-	{ SITE "[carry]\nmemory = 1K\n", 4, "16M the least" },
-	{ SITE "[carry]\nmemory = 16MB\n", 4, "is not a size" },
-	{ SITE "[carry]\nmemory = 1T\n", 4, "is not a size" },
-	{ SITE "[carry]\nmemory = M\n", 4, "is not a size" },
-	{ SITE "[carry]\nmemory = -1M\n", 4, "is not a size" },
-	{ SITE "[carry]\nmemory = 99999999999G\n", 4, "is not a size" },
+	{ SITE "[carry]\nmemory = 16M\n", 4, "not in this version" },
+	{ SITE "[carry]\nmemory = -1\n", 4, "not in this version" },
+	{ SITE "[carry]\nmemory = 00\n", 4, "not in this version" },
 
 	/* words, paths, lists */
 	{ SITE "name = a b\n", 3, "\"a b\" is not a host name; give this site's name" },
@@ -314,8 +309,8 @@ static const struct {
 	{ SITE "[ssh]\nnetcat = nc -v\n", 4, "\"nc -v\" has more than the letters" },
 	{ SITE "[ssh]\nnetcat = nc|x\n", 4, "has more than the letters" },
 	{ SITE "[ssh]\nnetcat = \"nc;x\"\n", 4, "has more than the letters" },
-	{ SITE "[ssh]\nmode = trunk\n", 4, "\"trunk\" is not in this version: write netcat" },
-	{ SITE "[ssh]\nmode = Netcat\n", 4, "none of netcat, direct" },
+	{ SITE "[ssh]\nmode = trunks\n", 4, "none of trunk, netcat, direct" },
+	{ SITE "[ssh]\nmode = Netcat\n", 4, "none of trunk, netcat, direct" },
 	{ SITE "[ssh]\nhost_keys = no\n", 4, "none of strict, accept-new" },
 	{ SITE "[log]\nto = file\n", 4, "none of stderr, syslog" },
 	{ SITE "[log]\nlevel = loud\n", 4, "none of error, warn, info, debug" },
@@ -474,7 +469,7 @@ static void test_same_needs_no_restart(void **state)
 	(void)state;
 	b = parse_good("[site]\nkey=/j\n[ssh]\nport=23\nuser=x\n[log]\nlevel=debug\n"
 		       "[listen]\nport=7777\naddresses=0.0.0.0,::\nmax_flows=5\n"
-		       "[carry]\ndrain_timeout=1\nmemory=1G\n[map]\nprefix_length=24\n");
+		       "[carry]\ndrain_timeout=1\n[map]\nprefix_length=24\n");
 	char text[200];
 
 	assert_string_equal(conf_restart_needed(a, b, text, sizeof(text)), "");

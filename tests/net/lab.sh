@@ -24,8 +24,10 @@
 # behind is removed by the next one.
 #
 # A test says `lab_up`, or its parts one by one, and at the end `lab_finish`.  Knobs to
-# be set before: SITES, SSHD_OPTIONS[B] (lines of sshd_config), and
-# `dvpnd_option A ssh mode direct` (for one site, or `all`).
+# be set before: SITES, SSHD_OPTIONS[B] (lines of sshd_config),
+# `dvpnd_option A ssh mode direct` (for one site, or `all`), and WAN=A: an emulated
+# wide area network between A's gateway and the Internet, whose delay, rate, loss
+# and so on `wan delay 25ms loss 1%` sets at any time; `there` is away from A.
 
 set -eu
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -37,6 +39,7 @@ export LC_ALL=C
 BUILD=${BUILD:-build}
 case $BUILD in /*) ;; *) BUILD=$top/$BUILD ;; esac
 SITES=${SITES:-A B}
+WAN=${WAN:-}
 LAB_ID=$$
 # Not under /tmp or /run: sshd wants every directory above a jail writable by
 # root alone, and /run may forbid to execute.
@@ -44,6 +47,7 @@ LAB=/var/lib/dvpn-lab.$LAB_ID
 LAB_USER=dvpn-lab-$LAB_ID
 PEER=$BUILD/tests/net/peer
 CONTROL=$BUILD/dvpnd/dvpnctl
+EMULATOR=$BUILD/tests/net/wan
 
 declare -A site_name=([A]=thursday [B]=friday [C]=saturday)
 declare -A site_number=([A]=7 [B]=8 [C]=9)
@@ -133,7 +137,10 @@ site_make()
 	host_make "h$s"
 	host_make "g$s"
 	wire "h$s" eth0 "g$s" lan
-	wire "g$s" wan inet "to$s"
+	case " $WAN " in
+	*" $s "*) wan_wire "$s" ;;
+	*) wire "g$s" wan inet "to$s" ;;
+	esac
 	address "g$s" lan "$(lan4 "$s" 1)/16" "$(lan6 "$s" 1)/48"
 	address "h$s" eth0 "$(lan4 "$s")/16" "$(lan6 "$s")/48"
 	address "g$s" wan "${site_wan[$s]}" "$(wan6 "$s")/64"
@@ -243,6 +250,42 @@ lab_logs()
 		[ "$(cat "$log.shown")" -gt "$shown" ] || continue
 		echo "# ---- ${log##*/}"
 		tail -c "+$((shown + 1))" "$log" | tail -n 25 | cut -c 1-300 | note
+	done
+}
+
+# ---- the emulated wide area network ----
+
+# In the place of the wire between gSITE and the Internet.
+wan_wire()
+{
+	start inet "wan-$1" "$EMULATOR" run "$LAB/wan-$1" "/run/netns/$(namespace "g$1")" wan \
+		"/run/netns/$(namespace inet)" "to$1"
+	wait_for 10 test -S "$LAB/wan-$1" || {
+		cat "$(log_of "wan-$1")"
+		return 1
+	}
+}
+
+# wan WORD…: what tests/net/wire/settings.h knows, for every emulated wire.
+wan()
+{
+	local s
+	for s in $WAN; do
+		on inet "$EMULATOR" set "$LAB/wan-$s" "$@"
+	done
+}
+
+# wan_count SITE there|back COUNTER: since the last wan_zero
+wan_count()
+{
+	on inet "$EMULATOR" show "$LAB/wan-$1" | sed -n "s/^$2 .*\b$3=\([0-9.]*\).*/\1/p"
+}
+
+wan_zero()
+{
+	local s
+	for s in $WAN; do
+		on inet "$EMULATOR" zero "$LAB/wan-$s"
 	done
 }
 

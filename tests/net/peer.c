@@ -112,6 +112,37 @@ static ssize_t send_some(struct connection *c, uint64_t left, const char *step)
 	return n;
 }
 
+/* Where in the stream the bytes belong that came at `place`, for the message:
+ * how many were lost, or came again. */
+static void fail_displaced(const char *step, const unsigned char *came, size_t size,
+			   uint64_t place)
+{
+	const int64_t reach = 16 << 20;
+	unsigned char belongs[32];
+	char text[128];
+
+	while (size > sizeof(belongs) && *came == (pattern_fill(belongs, 1, place), *belongs)) {
+		came++;
+		place++;
+		size--;
+	}
+	if (size > sizeof(belongs))
+		size = sizeof(belongs);
+	for (int64_t i = 1; size >= 16 && i < 2 * reach; i++) {
+		int64_t by = i & 1 ? i / 2 + 1 : -(i / 2);
+
+		pattern_fill(belongs, size, place + (uint64_t)by);
+		if (by < -(int64_t)place || memcmp(came, belongs, size))
+			continue;
+		snprintf(text, sizeof(text), "after byte %llu: %lld bytes %s",
+			 (unsigned long long)place, (long long)llabs(by),
+			 by > 0 ? "are lost" : "came again");
+		fail(step, text);
+	}
+	snprintf(text, sizeof(text), "wrong bytes after byte %llu", (unsigned long long)place);
+	fail(step, text);
+}
+
 /* Bytes received and right, 0 where there are none now.  An end that comes
  * too early is a failure of the step. */
 static ssize_t receive_some(struct connection *c, uint64_t left, const char *step)
@@ -130,11 +161,8 @@ static ssize_t receive_some(struct connection *c, uint64_t left, const char *ste
 		fail(step, text);
 	}
 	pattern_fill(wanted, (size_t)n, c->received);
-	if (memcmp(chunk, wanted, (size_t)n)) {
-		snprintf(text, sizeof(text), "wrong bytes in the %zd after byte %llu", n,
-			 (unsigned long long)c->received);
-		fail(step, text);
-	}
+	if (memcmp(chunk, wanted, (size_t)n))
+		fail_displaced(step, chunk, (size_t)n, c->received);
 	c->received += (uint64_t)n;
 	return n;
 }

@@ -51,7 +51,8 @@ unsigned hostkeys_types(const char *text, size_t size, const struct hostkeys_hos
 /* A list for LIBSSH2_METHOD_HOSTKEY with the known types first. */
 void hostkeys_preference(unsigned types, char *text, size_t size);
 
-/* Appends a line for the endpoint's name.  0, or -1 with errno. */
+/* Appends a line for the endpoint's name, whole or not at all.  0, or -1 with
+ * errno: EINVAL for a key of no type above. */
 int hostkeys_add(const char *path, const struct hostkeys_host *host, const void *key,
 		 size_t key_size);
 /* "SHA256:…", as ssh-keygen -l prints it. */

@@ -23,8 +23,6 @@
 #define OUT_LOW (LINK_OUT_HIGH / 2)
 /* How long a link that drains waits for the far side to close its channels. */
 #define DRAIN_SECONDS 5.0
-/* dvpnd's own connections carry this mark, so that no rule captures them. */
-#define SOCKET_MARK 0x6476
 
 const char *link_state_name(enum link_state state)
 {
@@ -93,7 +91,8 @@ static void try_next_address(struct link *link);
 
 /* ---- TCP ---- */
 
-static void set_socket_options(const struct link *link)
+/* -1: unmarked it could be captured by our own rules, and go round and round. */
+static int set_socket_options(const struct link *link)
 {
 	const int one = 1, mark = SOCKET_MARK;
 	/* With a keepalive each interval, a dead peer shows within three. */
@@ -102,7 +101,7 @@ static void set_socket_options(const struct link *link)
 	setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(link->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	setsockopt(link->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof(user_timeout));
-	setsockopt(link->fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+	return setsockopt(link->fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 }
 
 static void watch(struct link *link, bool readable, bool writable)
@@ -193,7 +192,10 @@ static void try_next_address(struct link *link)
 		address_failed(link, errno);
 		return;
 	}
-	set_socket_options(link);
+	if (set_socket_options(link) < 0) {
+		link_fail(link, "can't mark a socket: %s; dvpnd needs CAP_NET_ADMIN", strerror(errno));
+		return;
+	}
 	ev_io_set(&link->readable, link->fd, EV_READ);
 	ev_io_set(&link->writable, link->fd, EV_WRITE);
 	if (connect(link->fd, (struct sockaddr *)&sa, size) < 0 && errno != EINPROGRESS) {

@@ -53,7 +53,7 @@ static void keep_text(struct ncreply *reply)
 {
 	size_t i;
 
-	for (i = 0; reply->line[i] && i < sizeof(reply->text) - 1; i++)
+	for (i = 0; i < sizeof(reply->text) - 1 && reply->line[i]; i++)
 		reply->text[i] = isprint((unsigned char)reply->line[i]) ? reply->line[i] : '?';
 	reply->text[i] = '\0';
 }

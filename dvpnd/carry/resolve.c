@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "carry/worker.h"
 #include "log.h"
 
 #define SOCKETS_MAX 16 /* ARES_GETSOCK_MAXNUM: more than it opens at a time */
@@ -85,6 +86,16 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
 		ev_io_start(resolver->loop, io);
 }
 
+/* A map may cover the name server's address. */
+static int on_socket(ares_socket_t fd, int type, void *data)
+{
+	const int mark = SOCKET_MARK;
+
+	(void)type;
+	(void)data;
+	return setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+}
+
 struct resolver *resolver_start(struct ev_loop *loop)
 {
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
@@ -110,6 +121,7 @@ struct resolver *resolver_start(struct ev_loop *loop)
 		free(resolver);
 		return NULL;
 	}
+	ares_set_socket_configure_callback(resolver->channel, on_socket, NULL);
 	return resolver;
 }
 

@@ -447,17 +447,16 @@ static void send_hello(struct trunk *trunk)
 	trunk_send(trunk, FRAME_HELLO, 0, payload, FRAME_HELLO_SIZE + length);
 }
 
-static struct trunk *trunk_start(struct link *link)
+struct trunk *trunk_start_on(struct link *link, struct stream *carrier)
 {
-	struct trunk *trunk = calloc(1, sizeof(*trunk));
+	struct trunk *trunk = carrier ? calloc(1, sizeof(*trunk)) : NULL;
 
-	if (!trunk)
-		return NULL;
-	trunk->carrier = channel_open_trunk(link);
-	if (!trunk->carrier) {
-		free(trunk);
+	if (!trunk) {
+		if (carrier)
+			carrier->ops->close(carrier);
 		return NULL;
 	}
+	trunk->carrier = carrier;
 	trunk->carrier->wake = on_carrier;
 	trunk->carrier->owner = trunk;
 	trunk->link = link;
@@ -507,7 +506,7 @@ static struct trunk *choose(struct link *link)
 		     (best->stream_count < STREAMS_FEW && !best->window_full) ||
 		     link->channel_count >= link->gateway->channel_cap))
 		return best;
-	trunk = trunk_start(link);
+	trunk = trunk_start_on(link, channel_open_trunk(link));
 	return trunk ? trunk : best;
 }
 

@@ -165,10 +165,7 @@ static void frame_done(struct trunk *trunk, struct trunk_stream_list *woken)
 	struct trunk_stream *stream;
 
 	if (trunk->state == TRUNK_STARTING) {
-		if (trunk->frame.type == FRAME_HELLO)
-			hello_frame(trunk);
-		else
-			trunk_no_hello(trunk, "it says something else");
+		hello_frame(trunk);
 		return;
 	}
 	if (!trunk->frame.stream) {
@@ -227,11 +224,13 @@ static int head_bytes(struct trunk *trunk, const uint8_t *data, size_t size)
 	trunk->head_size += size;
 	if (trunk->head_size < FRAME_HEADER)
 		return 0;
-	if (frame_get_header(trunk->head, &trunk->frame) < 0) {
-		if (trunk->state == TRUNK_STARTING)
-			trunk_no_hello(trunk, "it says something else");
-		else
-			trunk_fail(trunk, "the far netcat sent a frame that is too long");
+	if (frame_get_header(trunk->head, &trunk->frame) < 0 && trunk->state != TRUNK_STARTING) {
+		trunk_fail(trunk, "the far netcat sent a frame that is too long");
+		return -1;
+	}
+	if (trunk->state == TRUNK_STARTING && (trunk->frame.type != FRAME_HELLO ||
+					       trunk->frame.length > TRUNK_CONTROL_MAX)) {
+		trunk_no_hello(trunk, "it says something else");
 		return -1;
 	}
 	trunk->left = trunk->frame.length;
@@ -265,7 +264,7 @@ void trunk_feed(struct trunk *trunk, const uint8_t *data, size_t size,
 	}
 }
 
-static void wake_all(struct trunk_stream_list *woken)
+void trunk_wake_all(struct trunk_stream_list *woken)
 {
 	struct trunk_stream *stream;
 
@@ -286,7 +285,7 @@ void trunk_read(struct trunk *trunk)
 
 		if (got > 0) {
 			trunk_feed(trunk, buffer, (size_t)got, &woken);
-			wake_all(&woken);
+			trunk_wake_all(&woken);
 			continue;
 		}
 		if (got < 0 && errno == EAGAIN)

@@ -92,11 +92,16 @@ void trunk_ping(struct trunk *trunk);
 void trunk_fail(struct trunk *trunk, const char *format, ...) LOG_PRINTF(2, 3);
 void trunk_no_hello(struct trunk *trunk, const char *why);
 
+/* A trunk over a stream that will run its far end; takes the stream over, and
+ * NULL for it.  NULL where memory is out. */
+struct trunk *trunk_start_on(struct link *link, struct stream *carrier);
+
 /* trunk_frames.c: reads all that the carrier has, and wakes who got something. */
 void trunk_read(struct trunk *trunk);
 /* The same for bytes from anywhere, in any pieces.  The streams that got
  * something are put on the list. */
 void trunk_feed(struct trunk *trunk, const uint8_t *data, size_t size,
 		struct trunk_stream_list *woken);
+void trunk_wake_all(struct trunk_stream_list *woken);
 
 #endif

@@ -22,6 +22,10 @@
 
 struct worker_report;
 
+/* All sockets of dvpnd's own carry this mark (SO_MARK), so that no rule captures
+ * or rejects them: see dvpn-rules(8). */
+#define SOCKET_MARK 0x6476
+
 enum message_kind { MESSAGE_FLOW, MESSAGE_UPDATE, MESSAGE_REPORT, MESSAGE_STOP };
 
 /* One message to a worker; freed by it, but for MESSAGE_STOP. */

@@ -30,7 +30,8 @@ static const struct {
 	  .text = "dvpn-nc: connected fd00:8::5 80" },
 	{ "dvpn-nc: connected 10.8.0.5 80\ndvpn-nc: reset\n", STREAM_OK, true, false, true,
 	  .text = "dvpn-nc: connected 10.8.0.5 80" },
-	{ "dvpn-nc: refused 10.8.0.5 80: Connection refused\n", STREAM_REFUSED, true, .text = SAME },
+	{ "dvpn-nc: refused 10.8.0.5 80: Connection refused\n", STREAM_REFUSED, true,
+	  .text = SAME },
 	{ "dvpn-nc: unreachable 10.8.0.5 80: No route to host\n", STREAM_UNREACHABLE, true,
 	  .text = SAME },
 	/* its first word counts, not those of the system behind it */
@@ -40,8 +41,8 @@ static const struct {
 	  .text = SAME },
 	{ "dvpn-nc: denied 10.9.0.5 80: no rule allows this destination\n", STREAM_DENIED, true,
 	  .text = SAME },
-	{ "dvpn-nc: denied 10.9.0.5 80: the allow file /etc/dvpn/allow can't be read, so nothing is "
-	  "allowed: No such file or directory\n", STREAM_DENIED, true, .text = SAME },
+	{ "dvpn-nc: denied 10.9.0.5 80: the allow file /etc/dvpn/allow can't be read, so nothing "
+	  "is allowed: No such file or directory\n", STREAM_DENIED, true, .text = SAME },
 	{ "dvpn-nc: usage: nc [-v] [-N] HOST PORT: an option is unknown or given twice\n",
 	  STREAM_BROKEN, true, .text = SAME },
 	/* a later kind of ours may say more */
@@ -110,7 +111,8 @@ static const struct {
 	{ "(UNKNOWN) [10.8.0.5] 80 (http) : Network is unreachable\n", STREAM_UNREACHABLE,
 	  .text = SAME },
 	{ "(UNKNOWN) [10.8.0.5] 80 (http) : No route to host\n", STREAM_UNREACHABLE, .text = SAME },
-	{ "(UNKNOWN) [10.8.0.5] 80 (http) : Connection timed out\n", STREAM_TIMED_OUT, .text = SAME },
+	{ "(UNKNOWN) [10.8.0.5] 80 (http) : Connection timed out\n", STREAM_TIMED_OUT,
+	  .text = SAME },
 	{ "nc: invalid option -- 'N'\nnc -h for help\n", STREAM_BROKEN,
 	  .text = "nc: invalid option -- 'N'" },
 
@@ -126,8 +128,8 @@ static const struct {
 	{ "/bin/sh: No such file or directory\n", STREAM_BROKEN, .text = SAME },
 
 	/* what sshd and shells complain of while all is well */
-	{ "Could not chdir to home directory /home/dvpn: No such file or directory\n", STREAM_PENDING,
-	  .text = SAME },
+	{ "Could not chdir to home directory /home/dvpn: No such file or directory\n",
+	  STREAM_PENDING, .text = SAME },
 	{ "Could not chdir to home directory /home/dvpn: Permission denied\n"
 	  "dvpn-nc: connected 10.8.0.5 80\n",
 	  STREAM_OK, true, .text = "dvpn-nc: connected 10.8.0.5 80" },
@@ -136,9 +138,10 @@ static const struct {
 	  STREAM_OK, .text = "Connection to 10.8.0.5 80 port [tcp/http] succeeded!" },
 	{ "sh: 0: getcwd() failed: No such file or directory\n"
 	  "nc: connect to 10.8.0.5 port 1 (tcp) failed: Connection refused\n",
-	  STREAM_REFUSED, .text = "nc: connect to 10.8.0.5 port 1 (tcp) failed: Connection refused" },
-	{ "shell-init: error retrieving current directory: getcwd: cannot access parent directories: "
-	  "No such file or directory\n", STREAM_PENDING, .text = SAME },
+	  STREAM_REFUSED,
+	  .text = "nc: connect to 10.8.0.5 port 1 (tcp) failed: Connection refused" },
+	{ "shell-init: error retrieving current directory: getcwd: cannot access parent "
+	  "directories: No such file or directory\n", STREAM_PENDING, .text = SAME },
 
 	/* words of success count at the end of a line only */
 	{ "nc: it has succeeded! or so\n", STREAM_PENDING, .text = SAME },
@@ -152,8 +155,8 @@ static const struct {
 	  .text = "dvpn-nc: denied 10.8.0.5 80: x" },
 	{ "nc: timed out\nConnection to 10.8.0.5 80 port [tcp/http] succeeded!\nmore\n",
 	  STREAM_TIMED_OUT, .text = "nc: timed out" },
-	{ "Connection to 10.8.0.5 80 port [tcp/http] succeeded!\nnc: Connection refused\n", STREAM_OK,
-	  .text = "Connection to 10.8.0.5 80 port [tcp/http] succeeded!" },
+	{ "Connection to 10.8.0.5 80 port [tcp/http] succeeded!\nnc: Connection refused\n",
+	  STREAM_OK, .text = "Connection to 10.8.0.5 80 port [tcp/http] succeeded!" },
 	{ "ssh_banner\nanother\nlast words\n", STREAM_PENDING, .text = "last words" },
 
 	/* line ends */

@@ -17,6 +17,8 @@
 
 /* As many spare chunks as a pool may keep. */
 #define SPARE_MAX 32
+/* What dvpnd's sockets are. */
+#define TYPE (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 
 struct fixture {
 	struct queue_pool pool;
@@ -340,7 +342,7 @@ static void small_pair(int fds[2])
 {
 	int size = 1;
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(socketpair(AF_UNIX, TYPE, 0, fds), 0);
 	assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
 }
 
@@ -394,7 +396,7 @@ static void test_send_many_chunks(void **state)
 	struct fixture *fixture = *state;
 	int fds[2], size = 1 << 20;
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(socketpair(AF_UNIX, TYPE, 0, fds), 0);
 	/* Only root gets beyond the system's limit; without, it takes more turns. */
 	if (setsockopt(fds[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
 		assert_int_equal(errno, EPERM);

@@ -16,9 +16,9 @@
 
 #define SITE "[site]\nkey = /k\n"
 
-static char host_name[] = "friday.example.net", host_v4[] = "198.51.100.9", host_v6[] = "2001:db8::7";
+static char name[] = "friday.example.net", v4[] = "198.51.100.9", v6[] = "2001:db8::7";
 
-static struct endpoint endpoints[] = { { host_name, 2222 }, { host_v4, 0 }, { host_v6, 0 } };
+static struct endpoint endpoints[] = { { name, 2222 }, { v4, 0 }, { v6, 0 } };
 
 /* The map's line with nothing said but where. */
 static const struct site bare_site = {
@@ -131,9 +131,9 @@ static void test_precedence_of_the_rest(void **state)
 	assert_int_equal(settings->ssh.channels_per_link, 14);
 	settings_put(settings);
 
-	settings = make(SITE SSH_ALL "[gateway friday]\nknown_hosts = /gw/known\nhost_keys = strict\n"
-				     "connect_timeout = 21\nkeepalive = 22\nidle_timeout = 23\n"
-				     "channels_per_link = 24\n",
+	settings = make(SITE SSH_ALL "[gateway friday]\nknown_hosts = /gw/known\n"
+				     "host_keys = strict\nconnect_timeout = 21\nkeepalive = 22\n"
+				     "idle_timeout = 23\nchannels_per_link = 24\n",
 			&full_site);
 	assert_string_equal(settings->ssh.known_hosts, "/gw/known");
 	assert_int_equal(settings->ssh.host_keys, HOST_KEYS_STRICT);
@@ -276,9 +276,9 @@ static void assert_same_site(const struct site *changed, bool same, const char *
 
 static void test_same_by_map(void **state)
 {
-	static struct endpoint other_port[] = { { host_name, 2223 }, { host_v4, 0 }, { host_v6, 0 } };
-	static struct endpoint said_port[] = { { host_name, 2222 }, { host_v4, 22 }, { host_v6, 22 } };
-	static struct endpoint other_order[] = { { host_name, 2222 }, { host_v6, 0 }, { host_v4, 0 } };
+	static struct endpoint other_port[] = { { name, 2223 }, { v4, 0 }, { v6, 0 } };
+	static struct endpoint said_port[] = { { name, 2222 }, { v4, 22 }, { v6, 22 } };
+	static struct endpoint other_order[] = { { name, 2222 }, { v6, 0 }, { v4, 0 } };
 	struct site site = full_site;
 
 	(void)state;

@@ -42,8 +42,8 @@ wanted()
 		644 usr/share/doc/dvpn/hosts.example
 		644 usr/share/doc/dvpn/sshd_config.example
 	EOT
-	for page in dvpn-hosts.5 dvpnd.conf.5 dvpn-nc.8 dvpn-rules.8 dvpnctl.8 dvpnd.8 mkjail.8; do
-		echo "644 usr/share/man/man${page##*.}/$page"
+	for page in man/*; do
+		echo "644 usr/share/man/man${page##*.}/${page##*/}"
 	done
 }
 
@@ -62,7 +62,7 @@ all_there()
 manual_is_whole()
 {
 	local page section
-	grep -oh '[a-z][a-z.-]*([58])' README.md HOWTO | grep -E '^(dvpn|mkjail)' | tr '()' '  ' |
+	grep -oh '[a-z][a-z.-]*([578])' README.md HOWTO | grep -E '^(dvpn|mkjail)' | tr '()' '  ' |
 		while read -r page section; do
 			[ -e "$work/a/usr/share/man/man$section/$page.$section" ] || echo "$page $section"
 		done >"$work/missing"

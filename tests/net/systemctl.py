@@ -9,6 +9,7 @@ Logs are files in /run/lab, which is the lab's directory of logs.
 """
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import time
 UNITS = "/usr/lib/systemd/system/"
 LOGS = "/run/lab/"
 DNSMASQ = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root",
-           "--conf-dir=/etc/dnsmasq.d", "--no-resolv", "--no-hosts", "--log-facility=-"]
+           "--conf-dir=/etc/dnsmasq.d", "--no-resolv", "--no-hosts", "--log-facility=-", "--pid-file="]
 
 
 def log(unit):
@@ -73,6 +74,8 @@ def start_oneshot(unit, values):
 
 def start_notify(unit, values):
     path = f"/run/notify-{unit}"
+    for directory in values.get("RuntimeDirectory", []):
+        os.mkdir("/run/" + directory)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind(path)
         ready.settimeout(0.1)
@@ -108,6 +111,33 @@ def start(unit):
         sys.exit(f"systemctl: can't start {unit}")
 
 
+def ended(pid):
+    """Nobody may have waited for it yet."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def kill(unit):
+    with open(f"/run/{unit}.pid", encoding="utf-8") as file:
+        pid = int(file.read())
+    os.kill(pid, 15)
+    wait_for(f"end of {unit}", lambda: ended(pid))
+    os.unlink(f"/run/{unit}.pid")
+
+
+def stop(unit):
+    values = unit_file(unit)
+    if "ExecStop" in values:
+        subprocess.run(command(values, "ExecStop"), check=True, stdin=subprocess.DEVNULL)
+    elif not unit.endswith(".path"):
+        kill(unit)
+    for directory in values.get("RuntimeDirectory", []):
+        shutil.rmtree("/run/" + directory)
+
+
 def reload_ssh():
     """sshd starts itself anew and writes its process id last but one."""
     path = "/run/sshd.pid"
@@ -119,7 +149,11 @@ def reload_ssh():
 
 
 def restart_dnsmasq():
-    spawn("dnsmasq", DNSMASQ)
+    if os.path.exists("/run/dnsmasq.pid"):
+        kill("dnsmasq")
+    child = spawn("dnsmasq", DNSMASQ)
+    with open("/run/dnsmasq.pid", "w", encoding="utf-8") as file:
+        file.write(str(child.pid))
     wait_for("port 53", lambda: subprocess.getoutput("ss -Hltn 'sport = :53'"))
 
 
@@ -133,15 +167,15 @@ def main():
     if os.path.basename(sys.argv[0]) == "journalctl":
         unit, count = words[1], words[3]
         os.execvp("tail", ["tail", "-n", count, log(unit)])
-    verb = " ".join(word for word in words[:2] if word in ("enable", "--now")) or words[0]
-    if verb == "enable --now":
+    verb = " ".join(words[:2])
+    if verb in ("enable --now", "disable --now"):
         for unit in words[2:]:
-            start(unit)
+            (start if words[0] == "enable" else stop)(unit)
     elif words == ["reload", "ssh"]:
         reload_ssh()
     elif words == ["restart", "dnsmasq"]:
         restart_dnsmasq()
-    elif verb == "status":
+    elif words[0] == "status":
         status(words[1])
     elif words != ["daemon-reload"]:
         sys.exit(f"systemctl: the lab knows no '{' '.join(words)}'")

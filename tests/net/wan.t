@@ -115,7 +115,7 @@ tcp_rate()
 	begin=$(date +%s%N)
 	conversation gA "$router" inet "recv=50M" "send=50M half"
 	# 2.1 seconds at that rate, the start-up on top.
-	within "ms for 50 MB at 200 mbit" 2050 5000 $((($(date +%s%N) - begin) / 1000000))
+	within "ms for 50 MB at 200 mbit" 2050 8000 $((($(date +%s%N) - begin) / 1000000))
 	same "dropped for want of room" 0 "$(wan_count A there overrun)"
 }
 
@@ -185,7 +185,8 @@ cut_and_up()
 	set_clean cut
 	said=$(on gA "$probe" rtt "$router" 7 1)
 	same "answers while cut" 0 "$(result came "$said")"
-	same "lost to the cut" 1 "$(wan_count A there cut)"
+	# What earlier connections still had to say may be among it.
+	within "lost to the cut" 1 50 "$(wan_count A there cut)"
 	wan up
 	round_trip "$router" 0 6
 }

@@ -10,11 +10,11 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -371,7 +371,11 @@ void hostkeys_preference(unsigned types, char *text, size_t size)
 	}
 }
 
-/* Writes a line whole or not at all, behind a whole one; the file is locked. */
+/* One worker at a time.  A lock on the file would let whoever may read it hold
+ * a worker up. */
+static pthread_mutex_t add_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+/* Writes a line whole or not at all, behind a whole one. */
 static int append_line(int fd, const char *line, size_t size)
 {
 	struct stat st;
@@ -411,9 +415,10 @@ int hostkeys_add(const char *path, const struct hostkeys_host *host, const void 
 	fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -1;
-	/* another thread may be adding another host */
-	result = flock(fd, LOCK_EX) < 0 ? -1 : append_line(fd, line, (size_t)length);
+	pthread_mutex_lock(&add_mutex);
+	result = append_line(fd, line, (size_t)length);
 	error = errno;
+	pthread_mutex_unlock(&add_mutex);
 	if (close(fd) < 0)
 		return -1;
 	errno = error;

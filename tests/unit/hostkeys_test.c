@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <libssh2.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -172,6 +173,7 @@ static const struct {
 } cases[] = {
 	{ "", "friday", 22, A, HOSTKEYS_UNKNOWN, 0 },
 	{ "\n\n# friday $A\n#friday $A\n", "friday", 22, A, HOSTKEYS_UNKNOWN, 0 },
+	{ "#,friday $A\n#friday,friday $A\n", "friday", 22, A, HOSTKEYS_UNKNOWN, 0 },
 	{ "friday $A\n", "friday", 22, A, HOSTKEYS_MATCH, 1 },
 	{ "friday $A\n", "friday", 22, B, HOSTKEYS_MISMATCH, 1 },
 	{ "friday $A\n", "thursday", 22, A, HOSTKEYS_UNKNOWN, 0 },
@@ -438,11 +440,31 @@ static void test_spoilt_hashes(void **state)
 	for (size_t i = 0; i < end; i++) {
 		copy = strdup(text);
 		assert_non_null(copy);
-		copy[i] = copy[i] == '.' ? ',' : '.';
+		/* an '=' less is a byte more */
+		copy[i] = copy[i] == '=' ? 'A' : '.';
 		expect(copy, "friday", 22, A, HOSTKEYS_UNKNOWN, 0);
 		memmove(copy + i, copy + i + 1, strlen(copy + i));
 		expect(copy, "friday", 22, A, HOSTKEYS_UNKNOWN, 0);
 		free(copy);
+	}
+	free(text);
+}
+
+/* Bytes that the decoder would take for zeros, or let go at the end. */
+static void test_spoilt_keys(void **state)
+{
+	char *text = expand("friday $A\n"), *key = strstr(text, "AAAA");
+
+	(void)state;
+	expect(text, "friday", 22, A, HOSTKEYS_MATCH, 1);
+	for (char *c = key; *c != '\n'; c++) {
+		char before = *c;
+
+		for (const char *wrong = "=-.\1\x80"; *wrong; wrong++) {
+			*c = *wrong;
+			expect(text, "friday", 22, A, HOSTKEYS_UNKNOWN, 0);
+		}
+		*c = before;
 	}
 	free(text);
 }
@@ -647,7 +669,8 @@ static void test_preference_is_cut(void **state)
 		memset(text, 'x', sizeof(text));
 		hostkeys_preference(HOSTKEYS_RSA, text, size);
 		assert_true(strlen(text) < size);
-		assert_int_equal(text[size], 'x');
+		for (size_t i = size; i < sizeof(text); i++)
+			assert_int_equal(text[i], 'x');
 	}
 }
 
@@ -721,6 +744,54 @@ static void test_add_behind_an_open_line(void **state)
 	expect(text, "thursday", 22, B, HOSTKEYS_MATCH, 1);
 	expect(text, "friday", 22, A, HOSTKEYS_MATCH, 2);
 	expect(text, "saturday", 22, C, HOSTKEYS_MATCH, 3);
+	free(text);
+}
+
+#define ADDERS 4
+#define HOSTS_EACH 50
+
+/* NULL, or the argument where something failed: cmocka is for the main thread. */
+static void *add_many(void *number)
+{
+	char host[32];
+
+	for (int i = 0; i < HOSTS_EACH; i++) {
+		snprintf(host, sizeof(host), "host%d.%d", *(int *)number, i);
+		if (add(known_hosts, host, 22, i % KEYS) < 0)
+			return number;
+	}
+	return NULL;
+}
+
+static void test_add_from_many_threads(void **state)
+{
+	pthread_t threads[ADDERS];
+	int numbers[ADDERS];
+	char host[32], *text;
+	unsigned line, lines = 0;
+	void *failed;
+	size_t size;
+
+	(void)state;
+	write_text("# no end");
+	for (int i = 0; i < ADDERS; i++) {
+		numbers[i] = i;
+		assert_int_equal(pthread_create(&threads[i], NULL, add_many, &numbers[i]), 0);
+	}
+	for (int i = 0; i < ADDERS; i++) {
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_null(failed);
+	}
+	text = read_text(&size);
+	for (int i = 0; i < ADDERS * HOSTS_EACH; i++) {
+		struct hostkeys_host who = { host, 22, NULL };
+
+		snprintf(host, sizeof(host), "host%d.%d", i / HOSTS_EACH, i % HOSTS_EACH);
+		assert_int_equal(check(text, &who, i % HOSTS_EACH % KEYS, &line), HOSTKEYS_MATCH);
+	}
+	for (const char *c = text; *c; c++)
+		lines += *c == '\n';
+	assert_int_equal(lines, ADDERS * HOSTS_EACH + 1);
 	free(text);
 }
 
@@ -882,6 +953,7 @@ int main(void)
 		cmocka_unit_test(test_site_is_a_name_too),
 		cmocka_unit_test(test_hashed),
 		cmocka_unit_test(test_spoilt_hashes),
+		cmocka_unit_test(test_spoilt_keys),
 		cmocka_unit_test(test_overlong_lines),
 		cmocka_unit_test(test_nul_bytes),
 		cmocka_unit_test(test_cut_off_anywhere),
@@ -891,6 +963,7 @@ int main(void)
 		cmocka_unit_test(test_fingerprint),
 		cmocka_unit_test(test_add),
 		cmocka_unit_test(test_add_behind_an_open_line),
+		cmocka_unit_test(test_add_from_many_threads),
 		cmocka_unit_test(test_add_fails),
 		cmocka_unit_test(test_add_to_a_full_disk),
 		cmocka_unit_test(test_add_the_largest_key),

@@ -25,22 +25,27 @@ static inline unsigned address_bits(const struct address *address)
 	return address->family == AF_INET ? 32 : 128;
 }
 
+/* The kernel would take it for the IPv4 address inside, past every IPv6 rule. */
+static inline bool address_is_mapped(const struct address *address)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return address->family == AF_INET6 && !memcmp(address->bytes, mapped, sizeof(mapped));
+}
+
 /*
- * Numeric text only, without zone and not IPv4-mapped: the kernel would take a
- * mapped one for the IPv4 address inside, past every IPv6 rule.
+ * Numeric text only, without zone and not IPv4-mapped.
  * NULL, or a static text that says what is wrong.
  */
 static inline const char *address_parse(const char *text, struct address *address)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
 	memset(address, 0, sizeof(*address));
 	address->family = strchr(text, ':') ? AF_INET6 : AF_INET;
 	if (strchr(text, '%'))
 		return "an address with a zone is not accepted";
 	if (inet_pton(address->family, text, address->bytes) != 1)
 		return "the address must be numeric";
-	if (address->family == AF_INET6 && !memcmp(address->bytes, mapped, sizeof(mapped)))
+	if (address_is_mapped(address))
 		return "write an IPv4 address as such, not inside IPv6";
 	return NULL;
 }

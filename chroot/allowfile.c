@@ -13,6 +13,8 @@
 static struct {
 	const char *path;
 	int error; /* errno; EFBIG: the text is larger than its place */
+	uint64_t checked; /* seconds, when it was last looked at, and one */
+	struct stat seen; /* all zero: not there */
 	size_t length;
 	char text[TEXT_SIZE];
 	char reason[256];
@@ -21,11 +23,12 @@ static struct {
 /* 0, or an errno. */
 static int text_read(int fd)
 {
-	struct stat status;
 	ssize_t got;
 
 	file.length = 0;
-	if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
+	if (fstat(fd, &file.seen))
+		return errno;
+	if (!S_ISREG(file.seen.st_mode))
 		return EINVAL;
 	while (file.length < TEXT_SIZE) {
 		got = read(fd, file.text + file.length, TEXT_SIZE - file.length);
@@ -41,9 +44,31 @@ void allowfile_load(const char *path)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	file.path = path;
+	memset(&file.seen, 0, sizeof(file.seen));
 	file.error = fd < 0 ? errno : text_read(fd);
 	if (fd >= 0)
 		close(fd);
+}
+
+static bool is_same_time(const struct timespec *first, const struct timespec *second)
+{
+	return first->tv_sec == second->tv_sec && first->tv_nsec == second->tv_nsec;
+}
+
+void allowfile_refresh(uint64_t seconds)
+{
+	struct stat now = { 0 };
+
+	if (file.checked == seconds + 1)
+		return;
+	file.checked = seconds + 1;
+	/* One that vanished is loaded too, and fails. */
+	if (stat(NC_ALLOW, &now) == 0 && now.st_dev == file.seen.st_dev &&
+	    now.st_ino == file.seen.st_ino && now.st_size == file.seen.st_size &&
+	    is_same_time(&now.st_mtim, &file.seen.st_mtim) &&
+	    is_same_time(&now.st_ctim, &file.seen.st_ctim))
+		return;
+	allowfile_load(NC_ALLOW);
 }
 
 const char *allowfile_ask(const struct address *address, unsigned port, struct allow_report *report)

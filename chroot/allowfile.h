@@ -16,6 +16,10 @@
  * nothing; allowfile_ask says why. */
 void allowfile_load(const char *path);
 
+/* As allowfile_load of NC_ALLOW, where that changed; looks at most once a second
+ * of the caller's clock. */
+void allowfile_refresh(uint64_t seconds);
+
 /*
  * Whether address:port may be reached, by what was loaded last; with a NULL
  * address only the file is judged.  NULL, or why not, good until the next call;

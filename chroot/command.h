@@ -3,6 +3,7 @@
  * What the near side may ask for, and nothing besides:
  *
  *	NETCAT [-v] [-N] HOST PORT
+ *	NETCAT -T 1
  *	NETCAT -V | NETCAT --version
  *
  * The line is cut at blanks.  There are no quotes, variables, patterns or
@@ -21,6 +22,7 @@ enum command_kind {
 	COMMAND_BARE,  /* only NETCAT: a login, or a forced command */
 	COMMAND_VERSION,
 	COMMAND_CONNECT,
+	COMMAND_TRUNK,
 };
 
 struct command {
@@ -66,6 +68,10 @@ static inline void command_parse_words(struct command *command, char *const *wor
 	}
 	if (count == 1 && (!strcmp(words[0], "-V") || !strcmp(words[0], "--version"))) {
 		command->kind = COMMAND_VERSION;
+		return;
+	}
+	if (count == 2 && !strcmp(words[0], "-T") && !strcmp(words[1], "1")) {
+		command->kind = COMMAND_TRUNK;
 		return;
 	}
 	for (i = 0; i < count && words[i][0] == '-'; i++) {

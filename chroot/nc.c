@@ -2,7 +2,8 @@
 /*
  * The far end of a flow: the one program in the jail, both netcat and login
  * shell.  It takes one command of one form, asks the allow file, connects, says
- * on stderr how that went, and moves bytes until both sides have ended.
+ * on stderr how that went, and moves bytes until both sides have ended.  A trunk,
+ * many flows in one, begins in trunk.c.
  *
  * Rules that hold here:
  * - no heap, no name resolution, no file but the allow file, no shell;
@@ -26,6 +27,7 @@
 #include "connect.h"
 #include "sandbox.h"
 #include "say.h"
+#include "trunk.h"
 
 #ifndef DVPN_VERSION
 #define DVPN_VERSION "unknown"
@@ -82,7 +84,7 @@ static long long now_ms(void)
 
 static int usage(const char *reason)
 {
-	say("usage: nc [-v] [-N] HOST PORT: %s", reason);
+	say("usage: nc [-v] [-N] HOST PORT | nc -T 1: %s", reason);
 	return STATUS_USAGE;
 }
 
@@ -443,6 +445,8 @@ int main(int argc, char **argv)
 	switch (command.kind) {
 	case COMMAND_CONNECT:
 		return carry(&command);
+	case COMMAND_TRUNK:
+		return trunk_serve(STDIN_FILENO, STDOUT_FILENO);
 	case COMMAND_VERSION:
 		dprintf(STDOUT_FILENO, "dvpn-nc %s\n", DVPN_VERSION);
 		return STATUS_OK;

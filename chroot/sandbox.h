@@ -10,11 +10,13 @@
 #define CHROOT_SANDBOX_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -90,38 +92,88 @@ struct sandbox_program {
 #define SANDBOX_FAIL { 0x06, 0, 0, 0x00050000u | EPERM }	    /* SECCOMP_RET_ERRNO */
 #define SANDBOX_ALLOW(call) { 0x15, 0, 1, SYS_##call }, SANDBOX_PASS
 
+#define SANDBOX_ARGUMENT(number) (16 + 8 * (number)) /* the low half, on these machines */
+/* Of these calls, reading files and TCP alone. */
+#define SANDBOX_OPEN(call, flags) \
+	{ 0x15, 0, 4, SYS_##call }, SANDBOX_LOAD(SANDBOX_ARGUMENT(flags)), \
+		{ 0x45, 0, 1, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC }, /* BPF_JMP | BPF_JSET */ \
+		SANDBOX_FAIL, SANDBOX_PASS
+#define SANDBOX_SOCKET \
+	{ 0x15, 0, 5, SYS_socket }, SANDBOX_LOAD(SANDBOX_ARGUMENT(0)), \
+		SANDBOX_SKIP_IF(AF_INET, 2), SANDBOX_SKIP_IF(AF_INET6, 1), SANDBOX_FAIL, \
+		SANDBOX_PASS
+
 /* Any other call fails with EPERM.  sendto is what send() makes. */
-static inline void sandbox_seal(void)
+#define SANDBOX_BEGIN \
+	SANDBOX_LOAD(SANDBOX_MACHINE), SANDBOX_SKIP_IF(SANDBOX_ARCH, 1), SANDBOX_FAIL, \
+		SANDBOX_LOAD(SANDBOX_NUMBER), SANDBOX_ALLOW(read), SANDBOX_ALLOW(write), \
+		SANDBOX_ALLOW(sendto), SANDBOX_ALLOW(ppoll), SANDBOX_ALLOW(shutdown), \
+		SANDBOX_ALLOW(close), SANDBOX_ALLOW(setsockopt), SANDBOX_ALLOW(clock_gettime), \
+		SANDBOX_ALLOW(rt_sigreturn), SANDBOX_ALLOW(restart_syscall), \
+		SANDBOX_ALLOW(exit), SANDBOX_ALLOW(exit_group)
+
+static inline void sandbox_apply(const struct sandbox_step *steps, size_t count)
 {
-	static const struct sandbox_step steps[] = {
-		SANDBOX_LOAD(SANDBOX_MACHINE),
-		SANDBOX_SKIP_IF(SANDBOX_ARCH, 1),
-		SANDBOX_FAIL,
-		SANDBOX_LOAD(SANDBOX_NUMBER),
-		SANDBOX_ALLOW(read),
-		SANDBOX_ALLOW(write),
-		SANDBOX_ALLOW(sendto),
-#ifdef SYS_poll
-		SANDBOX_ALLOW(poll),
-#endif
-		SANDBOX_ALLOW(ppoll),
-		SANDBOX_ALLOW(shutdown),
-		SANDBOX_ALLOW(close),
-		SANDBOX_ALLOW(setsockopt),
-		SANDBOX_ALLOW(clock_gettime),
-		SANDBOX_ALLOW(getppid),
-		SANDBOX_ALLOW(rt_sigreturn),
-		SANDBOX_ALLOW(restart_syscall),
-		SANDBOX_ALLOW(exit),
-		SANDBOX_ALLOW(exit_group),
-		SANDBOX_FAIL,
-	};
-	const struct sandbox_program program = { sizeof(steps) / sizeof(steps[0]), steps };
+	const struct sandbox_program program = { (uint16_t)count, steps };
 
 	prctl(PR_SET_SECCOMP, SANDBOX_MODE_FILTER, &program, 0, 0);
 }
+
+/* For moving the bytes of one connection. */
+static inline void sandbox_seal(void)
+{
+	static const struct sandbox_step steps[] = {
+		SANDBOX_BEGIN,
+#ifdef SYS_poll
+		SANDBOX_ALLOW(poll),
+#endif
+		SANDBOX_ALLOW(getppid),
+		SANDBOX_FAIL,
+	};
+
+	sandbox_apply(steps, sizeof(steps) / sizeof(steps[0]));
+}
+
+/* For a trunk: to connect as well, over IP alone, and to read the allow file. */
+static inline void sandbox_seal_trunk(void)
+{
+	static const struct sandbox_step steps[] = {
+		SANDBOX_BEGIN,
+#ifdef SYS_poll
+		SANDBOX_ALLOW(poll),
+#endif
+#ifdef SYS_epoll_wait
+		SANDBOX_ALLOW(epoll_wait),
+#endif
+		SANDBOX_ALLOW(epoll_pwait),
+		SANDBOX_ALLOW(epoll_ctl),
+		SANDBOX_ALLOW(writev),
+		SANDBOX_ALLOW(connect),
+		SANDBOX_ALLOW(getsockopt),
+		SANDBOX_ALLOW(madvise),
+		SANDBOX_ALLOW(munmap),
+		SANDBOX_ALLOW(fcntl), /* part of open() */
+		SANDBOX_ALLOW(fstat),
+		SANDBOX_ALLOW(newfstatat),
+#ifdef SYS_stat
+		SANDBOX_ALLOW(stat),
+#endif
+#ifdef SYS_open
+		SANDBOX_OPEN(open, 1),
+#endif
+		SANDBOX_OPEN(openat, 2),
+		SANDBOX_SOCKET,
+		SANDBOX_FAIL,
+	};
+
+	sandbox_apply(steps, sizeof(steps) / sizeof(steps[0]));
+}
 #else
 static inline void sandbox_seal(void)
+{
+}
+
+static inline void sandbox_seal_trunk(void)
 {
 }
 #endif

@@ -68,14 +68,14 @@ def t_forms_accepted():
 
 def t_forms_refused():
     """everything else is answered with one usage line and status 64"""
-    usage = r"dvpn-nc: usage: nc \[-v\] \[-N\] HOST PORT: "
-    for line in ("nc -T 1", "sh -c id", "id; nc 10.8.0.5 80", "nc localhost 80", "nc 10.8.0.5 0",
+    usage = r"dvpn-nc: usage: nc \[-v\] \[-N\] HOST PORT \| nc -T 1: "
+    for line in ("nc -T 2", "sh -c id", "id; nc 10.8.0.5 80", "nc localhost 80", "nc 10.8.0.5 0",
                  "nc -l 80", "nc -e /bin/sh 10.8.0.5 80", "nc ::ffff:10.8.0.5 80",
                  "nc 10.8.0.5 80 > /x", "scp -t /", "nc --check-allow", "x" * 5000,
                  "nc 10.8.0.5 80\nnc 10.8.0.5 81"):
         refused_form(64, usage, line=line)
         refused_form(64, usage, line="/bin/nc", env=dict(SSH_ORIGINAL_COMMAND=line))
-    refused_form(64, usage, "-T", "1")
+    refused_form(64, usage, "-T")
     refused_form(64, usage, "10.8.0.5 80")
     refused_form(64, usage, "-c")
     refused_form(64, usage, "-c", "nc 10.8.0.5 80", "more")

@@ -93,6 +93,13 @@ check:
 	@chown -R --reference=Makefile $(BUILD)
 	@BUILD=$(BUILD) tests/run $(CHECK)
 
+# PEERS=1 also installs and measures what people would use instead; BENCH="--quick", …
+bench:
+	@tests/deps $(if $(PEERS),peers,bench)
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench/load $(BUILD)/tests/net/wan
+	@chown -R --reference=Makefile $(BUILD)
+	@BUILD=$(BUILD) tests/bench/run $(BENCH)
+
 # The jail's netcat stays the static one of the plain build.
 asan tsan: $(BUILD)/chroot/nc
 asan:
@@ -117,5 +124,5 @@ clean:
 	rm -rf build
 
 -include $(OBJECTS:.o=.d)
-.PHONY: all tests fuzzers deps demo check asan tsan fuzz install uninstall clean
+.PHONY: all tests fuzzers deps demo check bench asan tsan fuzz install uninstall clean
 .SECONDARY:

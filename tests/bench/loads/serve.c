@@ -182,12 +182,17 @@ static void serve_up(int fd)
 		write_all(fd, &total, sizeof(total));
 }
 
+/* Zeroes, and a one as the last byte: not every tunnel passes an end on. */
 static void serve_down(int fd, double seconds)
 {
 	double end = now_ms() + seconds * 1e3;
+	const char one = 1;
+	char byte;
 
 	while (now_ms() < end && write_all(fd, chunk, sizeof(chunk)) == 0)
 		continue;
+	if (write_all(fd, &one, 1) == 0)
+		read_all(fd, &byte, 1); /* until the client has had enough */
 }
 
 /* The first byte says which way, the next for how many tenths of seconds down. */

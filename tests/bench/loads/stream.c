@@ -48,10 +48,13 @@ static int stream_down(struct stream *s, int fd)
 
 	if (!bytes)
 		return -1;
-	while ((n = recv(fd, bytes, CHUNK, 0)) > 0)
-		s->bytes += (uint64_t)n;
+	do {
+		n = recv(fd, bytes, CHUNK, 0);
+		if (n > 0)
+			s->bytes += (uint64_t)n;
+	} while (n > 0 && !bytes[n - 1]);
 	free(bytes);
-	return n == 0 ? 0 : -1;
+	return n > 0 ? 0 : -1; /* the end without the last byte is none */
 }
 
 static void *stream_run(void *argument)

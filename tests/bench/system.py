@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the benchmark wants from the machine: commands, namespaces, and groups of processes.
+
+A group is a cgroup of its own, so the CPU time of children that have ended counts too
+and nothing that the group started is missed at its end.  All names carry this process's
+id; Machine.clear() removes everything that was made, in any state.
+"""
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+ID = os.getpid()
+FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+class Trouble(Exception):
+    """Something can't be measured; the text says why."""
+
+
+def sh(command, check=True):
+    """Output of a shell command; Trouble with that output where it fails."""
+    done = subprocess.run(["bash", "-ec", command], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if check and done.returncode:
+        raise Trouble("%s: %s" % (command.strip().splitlines()[0], done.stdout.strip()[-600:]))
+    return done.stdout
+
+
+def wait_until(what, seconds, condition):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise Trouble("still not so after %d s: %s" % (seconds, what))
+        time.sleep(0.02)
+
+
+class Machine:
+    """The directory, namespaces, groups and account of one run."""
+
+    def __init__(self):
+        # sshd wants the directories above a jail to be root's alone.
+        self.directory = "/var/lib/dvpn-bench.%d" % ID
+        self.account = "dvpn-bench-%d" % ID
+        self.namespaces, self.groups = [], []
+        self.cgroups = None
+        os.mkdir(self.directory, 0o755)
+
+    def file(self, name, text="", mode=0o600):
+        path = os.path.join(self.directory, name)
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def namespace(self, name):
+        full = "dvpnb-%d-%s" % (ID, name)
+        sh("ip netns add %s" % full)
+        self.namespaces.append(full)
+        sh("ip -n %s link set lo up" % full)
+        return full
+
+    def cgroup_root(self):
+        if self.cgroups:
+            return self.cgroups
+        for line in open("/proc/mounts"):
+            if line.split()[2] == "cgroup2":
+                self.cgroups = line.split()[1]
+                return self.cgroups
+        self.cgroups = os.path.join(self.directory, "cgroup")
+        os.mkdir(self.cgroups)
+        sh("mount -t cgroup2 none " + self.cgroups)
+        return self.cgroups
+
+    def group(self, name):
+        group = Group(os.path.join(self.cgroup_root(), "dvpnb-%d-%s" % (ID, name)),
+                      os.path.join(self.directory, "log"))
+        self.groups.append(group)
+        return group
+
+    def clear(self):
+        for group in self.groups:
+            group.remove()
+        for name in self.namespaces:
+            sh("ip netns delete " + name, check=False)
+        sh("userdel -f %s; groupdel %s" % (self.account, self.account), check=False)
+        if self.cgroups and self.cgroups.startswith(self.directory):
+            sh("umount " + self.cgroups, check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Group:
+    def __init__(self, path, log):
+        self.path, self.log, self.children = path, log, []
+        os.mkdir(path)
+
+    def start(self, namespace, command, files=FILES, **options):
+        """A program of the group, in a namespace; a Popen whose pid is the program's."""
+        members = self.path + "/cgroup.procs"
+
+        def prepare():
+            with open(members, "w") as f:
+                f.write("0")
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, FILES))
+
+        log = open(self.log, "ab")
+        options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("stdout", log)
+        child = subprocess.Popen(["ip", "netns", "exec", namespace] + command, stderr=log,
+                                 preexec_fn=prepare, start_new_session=True, **options)
+        log.close()
+        self.children.append(child)
+        return child
+
+    def pids(self):
+        try:
+            return [int(pid) for pid in open(self.path + "/cgroup.procs").read().split()]
+        except OSError:
+            return []
+
+    def cpu_seconds(self):
+        for line in open(self.path + "/cpu.stat"):
+            if line.startswith("usage_usec"):
+                return int(line.split()[1]) / 1e6
+        raise Trouble("no cpu.stat in " + self.path)
+
+    def memory_kb(self):
+        """Proportional set size: what is shared counts once."""
+        total = 0
+        for pid in self.pids():
+            try:
+                for line in open("/proc/%d/smaps_rollup" % pid):
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1])
+            except OSError:
+                pass  # it has just ended
+        return total
+
+    def _signal(self, number):
+        for pid in self.pids():
+            try:
+                os.kill(pid, number)
+            except OSError:
+                pass
+
+    def stop(self):
+        for number, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
+            self._signal(number)
+            end = time.monotonic() + seconds
+            while self.pids() and time.monotonic() < end:
+                for child in self.children:
+                    child.poll()
+                if number == signal.SIGKILL:
+                    self._signal(number)
+                time.sleep(0.02)
+        for child in self.children:
+            child.wait()
+        self.children = []
+
+    def remove(self):
+        self.stop()
+        for _ in range(100):
+            try:
+                os.rmdir(self.path)
+                return
+            except FileNotFoundError:
+                return
+            except OSError:
+                time.sleep(0.02)

@@ -259,7 +259,8 @@ static void written(struct trunk *trunk, struct stream *stream, uint64_t size)
 	if (stream->broken)
 		return;
 	if (!stream->up_ending) {
-		if (grantable(stream) >= stream->window / 4)
+		/* OPENED grants all there is. */
+		if (grantable(stream) >= stream->window / 4 && !(stream->notices & NOTICE_OPENED))
 			notify(trunk, stream, NOTICE_CREDIT);
 	} else if (!stream->queue.bytes) {
 		/* close() says so too, where nothing else is left to do. */

@@ -25,6 +25,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
 NC = os.path.join(BUILD, "chroot", "nc")
 V4, V6 = "10.8.0.5", "fd00:8::5"
+MEGABYTE = 1 << 20
 PATIENCE = 20  # seconds until a wait has failed
 
 
@@ -65,9 +66,19 @@ def run(*command):
     return done.stdout
 
 
+def copy_etc(to):
+    """Tests beside this one make and remove files in it, and cp minds."""
+    for last in (False, False, False, False, True):
+        done = subprocess.run(["cp", "-a", "/etc", to], capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        assert not last, done.stderr
+        shutil.rmtree(to)
+
+
 def inside():
     place = os.environ["FARSIDE_PLACE"]
-    run("cp", "-a", "/etc", place + "/etc")
+    copy_etc(place + "/etc")
     run("mount", "--bind", place + "/etc", "/etc")
     run("mount", "-t", "tmpfs", "-o", "mode=755", "dvpn-test", "/run")
     os.makedirs("/run/sshd")
@@ -325,6 +336,32 @@ class Near:
                 if text.startswith("voluntary"):
                     return int(text.split()[1])
         raise AssertionError("no count of context switches")
+
+
+# ---- stalls ----
+
+def flood(connection):
+    """Sends until nobody takes more.  What was taken."""
+    connection.setblocking(False)
+    data, sent, quiet = pattern(16 * MEGABYTE), 0, time.monotonic()
+    while time.monotonic() - quiet < 0.3:
+        try:
+            sent += connection.send(data[sent:sent + 65536])
+            quiet = time.monotonic()
+        except BlockingIOError:
+            select.select([], [connection], [], 0.05)
+    connection.settimeout(PATIENCE)
+    assert 0 < sent < len(data), sent
+    return data[:sent]
+
+
+def settle_and_watch(near):
+    """It uses no CPU, and hardly wakes up, during one second."""
+    time.sleep(0.2)
+    cpu, switches = near.cpu(), near.switches()
+    time.sleep(1)
+    assert near.cpu() - cpu <= 0.03, f"{near.cpu() - cpu} s of CPU in one second"
+    assert near.switches() - switches <= 5, f"woke {near.switches() - switches} times"
 
 
 def allow(*rules):

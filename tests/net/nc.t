@@ -10,12 +10,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from farside import (NC, V4, V6, Near, Task, accept, allow, is_reset, is_static, listen, main,
-                     pattern, read_all, reset, run, same, wait_for)
+from farside import (MEGABYTE, NC, V4, V6, Near, Task, accept, allow, flood, is_reset, is_static,
+                     listen, main, pattern, read_all, reset, run, same, settle_and_watch, wait_for)
 
 KINDS = ("socket", "sockets", "pipes")
 RULES = ("!10.8.0.6 1-1023", "10.8.0.0/16", "fd00:8::/48", "10.99.0.0/16")
-MEGABYTE = 1 << 20
 
 
 def start(_place):
@@ -404,30 +403,6 @@ def t_near_vanishes():
 
 
 # ---- stalls ----
-
-def flood(connection):
-    """Sends until nobody takes more.  What was taken."""
-    connection.setblocking(False)
-    data, sent, quiet = pattern(16 * MEGABYTE), 0, time.monotonic()
-    while time.monotonic() - quiet < 0.3:
-        try:
-            sent += connection.send(data[sent:sent + 65536])
-            quiet = time.monotonic()
-        except BlockingIOError:
-            select.select([], [connection], [], 0.05)
-    connection.settimeout(20)
-    assert 0 < sent < len(data), sent
-    return data[:sent]
-
-
-def settle_and_watch(near):
-    """It uses no CPU, and hardly wakes up, during one second."""
-    time.sleep(0.2)
-    cpu, switches = near.cpu(), near.switches()
-    time.sleep(1)
-    assert near.cpu() - cpu <= 0.03, f"{near.cpu() - cpu} s of CPU in one second"
-    assert near.switches() - switches <= 5, f"woke {near.switches() - switches} times"
-
 
 def t_idle():
     """an idle connection costs no CPU"""

@@ -17,19 +17,31 @@
 
 #define DRAIN_LOOK 0.1 /* seconds */
 
+void daemon_log(const struct daemon *daemon)
+{
+	/* in the background there is no stderr to log to */
+	log_init(daemon->background ? LOG_TO_SYSLOG : daemon->conf->log_to,
+		 daemon->verbose ? LOG_LEVEL_DEBUG : daemon->conf->log_level);
+}
+
 /* ---- captured connections ---- */
 
 /* A map may name us too: the same file can serve all sites. */
+static bool named_ours(const struct daemon *daemon, const struct route *route)
+{
+	for (unsigned i = 0; i < route->candidate_count; i++)
+		if (!strcasecmp(route->candidates[i].site->name, daemon->conf->name))
+			return true;
+	return false;
+}
+
 static bool is_ours(const struct daemon *daemon, const struct route *route,
 		    const struct addr *dest)
 {
 	for (unsigned i = 0; i < daemon->conf->prefix_count; i++)
 		if (prefix_contains(&daemon->conf->prefixes[i], dest))
 			return true;
-	for (unsigned i = 0; route && i < route->candidate_count; i++)
-		if (!strcasecmp(route->candidates[i].site->name, daemon->conf->name))
-			return true;
-	return false;
+	return route && named_ours(daemon, route);
 }
 
 static void refuse(const struct captured *captured, uint64_t *counter, const char *why)
@@ -83,7 +95,7 @@ static struct prefix *own_prefixes(const struct daemon *daemon, unsigned *count)
 	for (unsigned i = 0; i < conf->prefix_count; i++)
 		own[(*count)++] = conf->prefixes[i];
 	for (size_t i = 0; i < route_count; i++)
-		if (is_ours(daemon, &routes[i], &routes[i].prefix.addr))
+		if (named_ours(daemon, &routes[i]))
 			own[(*count)++] = routes[i].prefix;
 	return own;
 }
@@ -188,7 +200,7 @@ static int reload(struct daemon *daemon, bool with_conf, FILE *errors)
 		return -1;
 	}
 	daemon->map_errors = bad_lines;
-	log_init(conf->log_to, daemon->verbose ? LOG_LEVEL_DEBUG : conf->log_level);
+	daemon_log(daemon);
 	mapfiles_update(daemon->mapfiles, conf);
 	conf_put(conf);
 	return 0;
@@ -238,6 +250,8 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *signal, int events
 
 	(void)loop;
 	(void)events;
+	if (daemon->draining)
+		return;
 	notify_reloading();
 	daemon_reload(daemon, NULL);
 	notify_ready("carrying");

@@ -38,7 +38,7 @@ struct daemon {
 	struct ev_signal hangup, terminate, interrupt;
 	struct ev_timer drain;
 	double drain_until;
-	bool draining, verbose;
+	bool draining, verbose, background;
 	double started, map_loaded; /* ev_now of start, and of the last map that took effect */
 	unsigned map_errors;	    /* bad lines in the maps that are in force */
 };
@@ -47,6 +47,9 @@ struct daemon {
  * been started is for daemon_stop. */
 int daemon_start(struct daemon *daemon);
 void daemon_stop(struct daemon *daemon);
+
+/* Logs as options and config say. */
+void daemon_log(const struct daemon *daemon);
 
 /* Reads config and maps again and puts them in force, all or nothing.  What is
  * wrong is logged and, one line each, written to `errors` (may be NULL).  0, or

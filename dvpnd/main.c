@@ -172,7 +172,9 @@ static void say_started(int fd)
 
 static int run(struct conf *conf, const struct options *options)
 {
-	struct daemon daemon = { .conf = conf, .verbose = options->verbose > 0 };
+	struct daemon daemon = { .conf = conf,
+				 .verbose = options->verbose > 0,
+				 .background = !options->foreground };
 	int parent = -1, status = EXIT_RUNTIME;
 
 	if (!may_administer_network()) {
@@ -184,6 +186,7 @@ static int run(struct conf *conf, const struct options *options)
 	}
 	if (!options->foreground)
 		parent = go_to_background();
+	daemon_log(&daemon);
 	raise_file_limit(conf);
 	if (daemon_start(&daemon) == 0) {
 		if (parent >= 0)
@@ -212,9 +215,6 @@ int main(int argc, char **argv)
 		conf_put(conf);
 		return EXIT_USAGE;
 	}
-	/* a daemon has no stderr to log to */
-	log_init(options.foreground || options.check ? conf->log_to : LOG_TO_SYSLOG,
-		 options.verbose ? LOG_LEVEL_DEBUG : conf->log_level);
 	if (options.check) {
 		status = check(conf);
 		conf_put(conf);

@@ -6,8 +6,9 @@
 #include <libssh2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/random.h>
 
+#include "capture/capture.h"
 #include "carry/report.h"
 #include "carry/worker.h"
 
@@ -124,7 +125,7 @@ void carry_flow(struct carry *carry, const struct flow_request *request)
 
 	if (!message) {
 		log_errorx("out of memory: a client was dropped");
-		close(request->fd);
+		capture_refuse(request->fd);
 		return;
 	}
 	message->request = *request;
@@ -195,6 +196,15 @@ static void carry_free(struct carry *carry)
 	libssh2_exit();
 }
 
+/* Or all sites would retry in step. */
+static void seed_jitter(void)
+{
+	unsigned seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), 0) == sizeof(seed))
+		srandom(seed);
+}
+
 struct carry *carry_start(struct ev_loop *main_loop, struct conf *conf, struct routes *routes)
 {
 	struct identity *identity = identity_load(conf->key);
@@ -202,6 +212,11 @@ struct carry *carry_start(struct ev_loop *main_loop, struct conf *conf, struct r
 
 	if (!identity)
 		return NULL;
+	if (!strcmp(libssh2_version(0), "1.11.0")) {
+		log_errorx("libssh2 1.11.0 corrupts sessions under load: use 1.10, or 1.11.1 and later");
+		identity_put(identity);
+		return NULL;
+	}
 	carry = calloc(1, sizeof(*carry) + conf->workers * sizeof(struct worker));
 	if (!carry || libssh2_init(0)) {
 		log_errorx("can't start: out of memory, or libssh2 can't be had");
@@ -209,6 +224,7 @@ struct carry *carry_start(struct ev_loop *main_loop, struct conf *conf, struct r
 		free(carry);
 		return NULL;
 	}
+	seed_jitter();
 	carry->loop = main_loop;
 	carry->conf = conf_get(conf);
 	carry->routes = routes_get(routes);

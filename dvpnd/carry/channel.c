@@ -16,12 +16,15 @@
 #include <string.h>
 
 #include "carry/gateway.h"
+#include "carry/worker.h"
 
 /* What the far side may send ahead, as sshd allows us: it bounds a stalled
  * reader's memory, and a download to so much per round trip. */
 #define WINDOW (2 * 1024 * 1024)
 /* A trunk's streams have credit of their own to bound them. */
 #define WINDOW_TRUNK (16 * 1024 * 1024)
+/* An open that takes longer holds up the others of its link. */
+#define STUCK_SECONDS 1.0
 #define PACKET 32768 /* more is not safe with libssh2 */
 
 static const struct stream_ops channel_ops;
@@ -54,6 +57,44 @@ bool channel_closed(const struct channel *channel)
 {
 	/* Without I/O behind the gate; an error while there are unread data. */
 	return libssh2_channel_wait_closed(channel->ssh) == 0;
+}
+
+static uint32_t window_of(const struct channel *channel)
+{
+	return channel->carrier ? WINDOW_TRUNK : WINDOW;
+}
+
+/*
+ * Tops the window up before libssh2 would.  When that is refused by a re-key and
+ * tried again with another number, libssh2 sends the old one and counts the new
+ * one; the far side then sends more than libssh2 takes, and the excess is dropped
+ * without a word.  So the number stays until it has been sent, and what is left of
+ * the window is always more than libssh2 wants for a read.
+ */
+static int keep_window(struct channel *channel)
+{
+	uint32_t left = (uint32_t)libssh2_channel_window_read_ex(channel->ssh, NULL, NULL);
+	int error;
+
+	if (!channel->adjust && left < window_of(channel) / 4 * 3 + CHANNEL_READ_MAX)
+		channel->adjust = window_of(channel) + CHANNEL_READ_MAX - left;
+	if (!channel->adjust)
+		return 0;
+	error = libssh2_channel_receive_window_adjust2(channel->ssh, channel->adjust, 1, NULL);
+	if (!error)
+		channel->adjust = 0;
+	return error;
+}
+
+ssize_t channel_take(struct channel *channel, int stream_id, void *buffer, size_t size)
+{
+	int error = keep_window(channel);
+
+	if (error)
+		return error;
+	if (size > CHANNEL_READ_MAX)
+		size = CHANNEL_READ_MAX;
+	return libssh2_channel_read_ex(channel->ssh, stream_id, buffer, size);
 }
 
 /* ---- opening ---- */
@@ -162,7 +203,7 @@ static bool may_open(const struct channel *channel)
 {
 	const struct link *link = channel->link;
 
-	return channel->owned && !link->draining && !link->ended &&
+	return channel->owned && !link->draining &&
 	       channels_open(link) < link->gateway->channel_cap;
 }
 
@@ -176,11 +217,13 @@ static bool step_open(struct link *link)
 
 	if (!channel || link->state != LINK_UP)
 		return false;
-	if (channel->state == CHANNEL_WAITING && !may_open(channel)) {
+	if (link->ended || (channel->state == CHANNEL_WAITING && !may_open(channel))) {
 		channel_fail(channel, STREAM_AGAIN, "the link is closing, or full");
 		open_failed(channel);
 		return true;
 	}
+	if (channel->state == CHANNEL_WAITING)
+		channel->opening_since = ev_now(link->worker->loop);
 	channel->state = CHANNEL_OPENING;
 	type = channel->kind->type;
 	message = channel->kind == &channel_direct ? channel->request : NULL;
@@ -188,7 +231,7 @@ static bool step_open(struct link *link)
 	/* Only with no channel at all may the open read for itself. */
 	link->gate = channels_any(link) == NULL;
 	ssh = libssh2_channel_open_ex(link->ssh, type, (unsigned)strlen(type),
-				      channel->carrier ? WINDOW_TRUNK : WINDOW, PACKET,
+				      window_of(channel), PACKET,
 				      message, (unsigned)message_size);
 	link->gate = false;
 	if (ssh)
@@ -218,6 +261,17 @@ LIBSSH2_CHANNEL *channels_any(const struct link *link)
 		if (channel->ssh)
 			return channel->ssh;
 	return link->anchor;
+}
+
+size_t channels_memory(const struct link *link)
+{
+	const struct channel *channel;
+	size_t size = 0;
+
+	/* a packet of one byte costs a hundred */
+	TAILQ_FOREACH(channel, &link->channels, entry)
+		size += channel->ssh ? 2 * (size_t)window_of(channel) : 0;
+	return size;
 }
 
 unsigned channels_open(const struct link *link)
@@ -292,6 +346,48 @@ void channels_wake(struct link *link)
 	}
 }
 
+static ssize_t broken(void)
+{
+	errno = ECONNRESET;
+	return -1;
+}
+
+static ssize_t lost(struct channel *channel)
+{
+	channel_fail(channel, STREAM_LOST, "the far sshd closed the link");
+	return broken();
+}
+
+bool channels_stuck(const struct link *link)
+{
+	const struct channel *channel = TAILQ_FIRST(&link->opening);
+
+	return channel && channel->state == CHANNEL_OPENING &&
+	       (!channel->owned ||
+		ev_now(link->worker->loop) - channel->opening_since > STUCK_SECONDS);
+}
+
+/* Data that is queued is still there to be read, and its reader finds the end. */
+void channels_ended(struct link *link)
+{
+	struct channel *channel, *next;
+
+	for (channel = TAILQ_FIRST(&link->channels); channel; channel = next) {
+		next = TAILQ_NEXT(channel, entry);
+		if (!channel->owned || channel->stream.state == STREAM_FAILED)
+			continue;
+		poll_channel(channel);
+		if (channel->stream.state == STREAM_OPENING)
+			channel_fail(channel, STREAM_AGAIN, "the far sshd closed the link");
+		else if (channel->read_ended)
+			lost(channel);
+		else
+			continue;
+		channel->changed = false;
+		channel->stream.wake(&channel->stream);
+	}
+}
+
 bool channels_busy(const struct link *link)
 {
 	const struct channel *channel;
@@ -342,12 +438,6 @@ static struct channel *of(struct stream *stream)
 	return (struct channel *)stream; /* its first member */
 }
 
-static ssize_t broken(void)
-{
-	errno = ECONNRESET;
-	return -1;
-}
-
 static ssize_t wait(void)
 {
 	errno = EAGAIN;
@@ -394,17 +484,14 @@ static ssize_t channel_read(struct stream *stream, void *buffer, size_t size)
 	if (!usable(channel))
 		return stream->state == STREAM_FAILED ? broken() : wait();
 	link_touch(channel->link); /* a window adjustment may have to be sent */
-	got = libssh2_channel_read_ex(channel->ssh, 0, buffer, size);
+	got = channel_take(channel, 0, buffer, size);
 	if (got > 0)
 		return got;
 	if (got == 0)
 		return at_end(channel);
 	if (got != LIBSSH2_ERROR_EAGAIN)
 		return transport_failed(channel);
-	if (!channel->link->ended)
-		return wait();
-	channel_fail(channel, STREAM_LOST, "the far sshd closed the link");
-	return broken();
+	return channel->link->ended ? lost(channel) : wait();
 }
 
 static ssize_t channel_write(struct stream *stream, const void *data, size_t size)
@@ -414,6 +501,8 @@ static ssize_t channel_write(struct stream *stream, const void *data, size_t siz
 
 	if (!usable(channel))
 		return stream->state == STREAM_FAILED ? broken() : wait();
+	if (channel->link->ended)
+		return lost(channel);
 	if (channel->read_ended && channel_closed(channel)) {
 		/* what a host that has closed answers to more data */
 		channel_fail(channel, STREAM_RESET, "the far host had closed the connection");
@@ -440,6 +529,8 @@ static int channel_shutdown(struct stream *stream)
 		return 0;
 	if (!usable(channel))
 		return (int)(stream->state == STREAM_FAILED ? broken() : wait());
+	if (channel->link->ended)
+		return (int)lost(channel);
 	error = libssh2_channel_send_eof(channel->ssh);
 	if (error == LIBSSH2_ERROR_EAGAIN)
 		return (int)wait();

@@ -29,6 +29,8 @@ enum channel_state {
 
 struct channel;
 
+#define CHANNEL_READ_MAX 65536
+
 struct channel_kind {
 	const char *type; /* of SSH's channel open */
 	/* After the open: 1 started, 0 in flight, -1 failed (channel_fail was called). */
@@ -55,6 +57,8 @@ struct channel {
 	bool changed;	   /* the owner has to be woken */
 	bool read_ended;   /* a clean end was handed to the owner */
 	bool write_ended;  /* EOF was sent */
+	double opening_since; /* ev_now */
+	uint32_t adjust;      /* a window adjustment that libssh2 could not send yet */
 	char *request;	   /* the kind's: command line, or body of the open message */
 	size_t request_size;
 	struct ncreply *reply; /* netcat only */
@@ -81,6 +85,9 @@ int direct_prepare(struct channel *channel, const struct addr *dest, uint16_t po
 void channel_connected(struct channel *channel);
 void channel_fail(struct channel *channel, enum stream_outcome outcome, const char *format, ...)
 	LOG_PRINTF(3, 4);
+/* As libssh2_channel_read_ex, at most CHANNEL_READ_MAX bytes, with the window
+ * topped up by us. */
+ssize_t channel_take(struct channel *channel, int stream_id, void *buffer, size_t size);
 /* Whether the far side has closed the channel, all its data read. */
 bool channel_closed(const struct channel *channel);
 
@@ -90,10 +97,16 @@ bool channel_closed(const struct channel *channel);
 LIBSSH2_CHANNEL *channels_any(const struct link *link);
 /* How many SSH channels the far sshd holds for the link. */
 unsigned channels_open(const struct link *link);
+/* What libssh2 may have to queue for the link's channels at most. */
+size_t channels_memory(const struct link *link);
 /* Whether any stream is still held by a flow. */
 bool channels_busy(const struct link *link);
 /* Opens, starts and closes what waits for that; the gate is shut. */
 void channels_step(struct link *link);
+/* Whether the first open has been waiting for its answer for long. */
+bool channels_stuck(const struct link *link);
+/* The far side has closed the connection: fails what can come to nothing more. */
+void channels_ended(struct link *link);
 /* Lets every flow look at its stream. */
 void channels_wake(struct link *link);
 /* The link is gone: fails all streams. */

@@ -9,12 +9,14 @@
 #include "carry/flow.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "capture/capture.h"
 #include "carry/gateway.h"
 #include "carry/link.h"
 #include "carry/worker.h"
@@ -23,6 +25,8 @@
 #define READ_MAX (2 * 32692)
 /* What one client may send before the others get their turn. */
 #define TURN_MAX (4 * READ_MAX)
+/* Of silence, until the kernel asks whether a client is still there. */
+#define KEEPALIVE_SECONDS 300
 
 enum { MOVE_BROKEN = -1, MOVE_OK = 0 };
 
@@ -219,6 +223,14 @@ void flow_abort(struct flow *flow, const char *why)
 
 /* ---- ways to the far host ---- */
 
+static void set_watcher(struct flow *flow, struct ev_io *io, bool wanted)
+{
+	if (wanted)
+		ev_io_start(flow->worker->loop, io);
+	else
+		ev_io_stop(flow->worker->loop, io);
+}
+
 static void try_candidates(struct flow *flow)
 {
 	for (; flow->candidate < flow->route->candidate_count; flow->candidate++) {
@@ -254,18 +266,13 @@ static void try_again(struct flow *flow)
 	flow->link_id = 0;
 	let_go(flow);
 	flow->state = FLOW_WAITING;
+	if (flow->up.state == HALF_DONE)
+		flow->up.state = HALF_ENDING; /* the next stream has to be told as well */
+	set_watcher(flow, &flow->readable, false);
 	try_candidates(flow);
 }
 
 /* ---- events ---- */
-
-static void set_watcher(struct flow *flow, struct ev_io *io, bool wanted)
-{
-	if (wanted)
-		ev_io_start(flow->worker->loop, io);
-	else
-		ev_io_stop(flow->worker->loop, io);
-}
 
 /* Read the client while what it sends can go on; write when something is left
  * over.  A stream needs no watcher: it wakes us. */
@@ -352,6 +359,20 @@ static void on_deadline(struct ev_loop *loop, struct ev_timer *timer, int events
 	flow_break(flow, how);
 }
 
+/* Where a watcher is active the error is found in its turn, behind the bytes that
+ * came before it. */
+void flow_client_broke(void *arg)
+{
+	struct flow *flow = arg;
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	if (ev_is_active(&flow->readable) || ev_is_active(&flow->writable))
+		return;
+	if (getsockopt(flow->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error)
+		flow_break(flow, "reset by the client");
+}
+
 void flow_attach(struct flow *flow, struct link *link)
 {
 	flow->state = FLOW_OPENING;
@@ -365,13 +386,25 @@ void flow_attach(struct flow *flow, struct link *link)
 	flow->stream->owner = flow;
 }
 
+/* A client that has vanished shows by its silence, one that resets at once. */
+static void watch_client(struct flow *flow)
+{
+	const int one = 1, idle = KEEPALIVE_SECONDS;
+
+	setsockopt(flow->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(flow->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(flow->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (hangup_add(&flow->worker->hangup, flow->fd, flow) < 0)
+		log_warn("can't watch a client for its end"); /* it is found by writing, later */
+}
+
 void flow_start(struct worker *worker, const struct flow_request *request, struct routes *routes)
 {
 	struct flow *flow = calloc(1, sizeof(*flow));
 
 	if (!flow) {
 		log_errorx("out of memory: a client was reset");
-		close(request->fd);
+		capture_refuse(request->fd);
 		routes_put(routes);
 		worker_flow_ended(worker, true, 0, 0);
 		return;
@@ -393,5 +426,6 @@ void flow_start(struct worker *worker, const struct flow_request *request, struc
 	flow->readable.data = flow->writable.data = flow->deadline.data = flow;
 	ev_timer_start(worker->loop, &flow->deadline);
 	TAILQ_INSERT_TAIL(&worker->flows, flow, of_worker);
+	watch_client(flow);
 	try_candidates(flow);
 }

@@ -67,6 +67,8 @@ void flow_start(struct worker *worker, const struct flow_request *request, struc
 void flow_attach(struct flow *flow, struct link *link);
 /* The gateway can't be reached: the next candidate, or the end. */
 void flow_gateway_failed(struct flow *flow);
+/* The client's socket has an error or is shut both ways. */
+void flow_client_broke(void *flow);
 /* Ends it with a reset: the daemon stops. */
 void flow_abort(struct flow *flow, const char *why);
 

@@ -17,6 +17,8 @@
 #define RETRY_MAX 10.0
 /* Flows that wait for one link that is being made, when it will have trunks. */
 #define TRUNK_FLOWS 10000
+/* Seconds that a learned cap counts: it may have been a passing trouble. */
+#define CAP_SECONDS 600.0
 /* Seconds until a far netcat without trunk is asked again: it may be new. */
 #define TRUNK_AGAIN 300.0
 /* Times that a link may be cut off before its login, as a busy sshd does, until
@@ -158,6 +160,8 @@ void gateway_settle(struct gateway *gateway)
 {
 	bool early = now(gateway) < gateway->retry_at;
 
+	if (now(gateway) >= gateway->cap_until)
+		gateway->channel_cap = gateway->settings->ssh.channels_per_link;
 	feed_links(gateway);
 	if (!early)
 		start_links(gateway);
@@ -202,6 +206,9 @@ void gateway_link_served(struct gateway *gateway, struct link *link)
 	if (link->served)
 		return;
 	link->served = true;
+	if (link->settings != gateway->settings)
+		return; /* it tells of endpoints that were */
+	worker_touch(gateway->worker, gateway);
 	gateway->failures = gateway->busy_rounds = 0;
 	gateway->retry_at = 0;
 	gateway->endpoint = link->endpoint;
@@ -221,13 +228,15 @@ static double retry_delay(const struct gateway *gateway)
 
 static void endpoint_failed(struct gateway *gateway, const struct link *link)
 {
+	/* of several links to one endpoint the first to fail speaks for all */
+	if (link->settings != gateway->settings || link->endpoint != gateway->endpoint)
+		return;
 	if (link->died_in == LINK_HANDSHAKE && gateway->busy_rounds++ < BUSY_ROUNDS) {
 		gateway->retry_at = now(gateway) + retry_delay(gateway);
 		return;
 	}
 	gateway->failures++;
-	if (link->endpoint == gateway->endpoint)
-		gateway->endpoint = (gateway->endpoint + 1) % gateway->settings->endpoint_count;
+	gateway->endpoint = (gateway->endpoint + 1) % gateway->settings->endpoint_count;
 	if (gateway->failures % gateway->settings->endpoint_count == 0)
 		gateway->retry_at = now(gateway) + retry_delay(gateway);
 }
@@ -254,11 +263,12 @@ void gateway_link_refused(struct gateway *gateway, struct link *link, unsigned i
 {
 	char name[96];
 
-	if (in_use >= gateway->channel_cap)
+	if (link->settings != gateway->settings || in_use >= gateway->channel_cap)
 		return;
 	log_info("%s: the far sshd gives %u sessions a connection (MaxSessions): using more links",
 		 link_name(link, name), in_use);
 	gateway->channel_cap = in_use;
+	gateway->cap_until = now(gateway) + CAP_SECONDS;
 }
 
 void gateway_no_trunk(struct gateway *gateway, const char *why)

@@ -32,6 +32,7 @@ struct gateway {
 	unsigned waiting_count;
 	unsigned flow_count;  /* waiting ones included */
 	unsigned channel_cap; /* per link: the setting, or what a refusal taught */
+	double cap_until;     /* when what a refusal taught is forgotten */
 	bool plain_netcat;    /* netcat there takes no options */
 	double trunk_again;   /* it knows no trunk: don't ask again before; 0: not known */
 	bool gone;	      /* no longer in the map: freed when flows and links are gone */

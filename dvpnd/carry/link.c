@@ -21,6 +21,9 @@
 #define IN_MAX (2 * QUEUE_CHUNK)
 /* Streams that wait are woken once the out queue is shorter than this. */
 #define OUT_LOW (LINK_OUT_HIGH / 2)
+/* The kernel takes no more than this ahead of what it can send: what lies there
+ * can't be overtaken. */
+#define UNSENT_MAX (128 * 1024)
 /* How long a link that drains waits for the far side to close its channels. */
 #define DRAIN_SECONDS 5.0
 
@@ -94,12 +97,13 @@ static void try_next_address(struct link *link);
 /* -1: unmarked it could be captured by our own rules, and go round and round. */
 static int set_socket_options(const struct link *link)
 {
-	const int one = 1, mark = SOCKET_MARK;
+	const int one = 1, mark = SOCKET_MARK, unsent = UNSENT_MAX;
 	/* With a keepalive each interval, a dead peer shows within three. */
 	const unsigned user_timeout = 2000 * link->settings->ssh.keepalive;
 
 	setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(link->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(link->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 	setsockopt(link->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof(user_timeout));
 	return setsockopt(link->fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 }
@@ -223,6 +227,8 @@ static void on_resolved(const struct addr *addresses, size_t count, const char *
 	struct link *link = arg;
 
 	link->query = NULL;
+	if (link->state == LINK_DEAD)
+		return;
 	if (!count) {
 		link_fail(link, "can't resolve %s: %s; check the name, or /etc/resolv.conf here",
 			  link->settings->endpoints[link->endpoint].host, reason);
@@ -366,7 +372,7 @@ void link_up(struct link *link)
 
 bool link_has_room(const struct link *link)
 {
-	if (link->state != LINK_UP || link->draining || link->ended)
+	if (link->state != LINK_UP || link->draining || link->ended || channels_stuck(link))
 		return false;
 	return gateway_has_trunk(link->gateway) ? trunks_room(link) :
 						  link->channel_count < link->gateway->channel_cap;
@@ -456,6 +462,8 @@ static void settle_up(struct link *link)
 	trunks_step(link);
 	if (link->draining)
 		trunks_close(link);
+	if (link->ended)
+		channels_ended(link);
 	if (link->state == LINK_DEAD)
 		return;
 	/* Only streams that still have queued bytes to read keep an ended link. */

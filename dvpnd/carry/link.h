@@ -78,6 +78,7 @@ struct link {
 	bool gate;    /* the RECV callback may hand out bytes */
 	bool starved; /* RECV was asked for more than there was */
 	char ciphers[96];
+	size_t memory; /* bytes that libssh2 holds */
 
 	/* channels: waiting to be opened, in their order, and all others */
 	struct channel_list opening, channels;

@@ -60,6 +60,12 @@ static int run(struct channel *channel)
 		channel_fail(channel, STREAM_BROKEN, "the far sshd does not let us run netcat");
 		return 1;
 	}
+	if (error == LIBSSH2_ERROR_TIMEOUT) {
+		/* a full line, not a broken one: the others go on */
+		channel_fail(channel, STREAM_AGAIN, "the far sshd did not answer");
+		link_drain(channel->link);
+		return 1;
+	}
 	if (error) {
 		link_fail(channel->link, "connection lost: %s", session_error(channel->link));
 		return -1;
@@ -85,7 +91,7 @@ static void netcat_refused(struct channel *channel, const char *error)
 	struct link *link = channel->link;
 
 	/* sshd: the session channels of this connection are all in use (MaxSessions) */
-	if (channels_open(link)) {
+	if (channels_open(link) && strstr(error, "connect failed")) {
 		gateway_link_refused(link->gateway, link, channels_open(link));
 		channel_fail(channel, STREAM_AGAIN, "%s", error);
 	} else {
@@ -123,8 +129,7 @@ static void read_errors(struct channel *channel)
 	char buffer[1024];
 	ssize_t got;
 
-	while ((got = libssh2_channel_read_ex(channel->ssh, SSH_EXTENDED_DATA_STDERR, buffer,
-					      sizeof(buffer))) > 0)
+	while ((got = channel_take(channel, SSH_EXTENDED_DATA_STDERR, buffer, sizeof(buffer))) > 0)
 		ncreply_feed(channel->reply, buffer, (size_t)got);
 	if (libssh2_channel_eof(channel->ssh))
 		ncreply_finish(channel->reply);

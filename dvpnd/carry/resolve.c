@@ -6,10 +6,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "carry/worker.h"
 #include "log.h"
 
+#define RESOLV_CONF "/etc/resolv.conf"
 #define SOCKETS_MAX 16 /* ARES_GETSOCK_MAXNUM: more than it opens at a time */
 
 struct resolver {
@@ -17,6 +19,9 @@ struct resolver {
 	ares_channel channel;
 	struct ev_io io[SOCKETS_MAX];
 	struct ev_timer timer;
+	unsigned queries; /* under way in c-ares */
+	struct timespec changed; /* of resolv.conf, when it was read */
+	ino_t inode;
 };
 
 struct resolve_query {
@@ -96,17 +101,63 @@ static int on_socket(ares_socket_t fd, int type, void *data)
 	return setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 }
 
-struct resolver *resolver_start(struct ev_loop *loop)
+/* c-ares reads resolv.conf once; a laptop, or a boot before the network, needs
+ * it read again. */
+static void note_time(struct resolver *resolver)
 {
-	struct resolver *resolver = calloc(1, sizeof(*resolver));
+	struct stat st;
+
+	if (stat(RESOLV_CONF, &st) < 0)
+		memset(&st, 0, sizeof(st));
+	resolver->changed = st.st_mtim;
+	resolver->inode = st.st_ino;
+}
+
+static int open_channel(struct resolver *resolver)
+{
 	struct ares_options options = { .sock_state_cb = on_socket_state,
+					.sock_state_cb_data = resolver,
 					.timeout = 2000,
 					.tries = 3 };
 	int status;
 
+	note_time(resolver);
+	status = ares_init_options(&resolver->channel, &options,
+				   ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
+	if (status != ARES_SUCCESS) {
+		log_errorx("can't start the resolver: %s", ares_strerror(status));
+		resolver->channel = NULL;
+		return -1;
+	}
+	ares_set_socket_configure_callback(resolver->channel, on_socket, NULL);
+	return 0;
+}
+
+static void renew_channel(struct resolver *resolver)
+{
+	struct timespec changed = resolver->changed;
+	ino_t inode = resolver->inode;
+
+	note_time(resolver);
+	if (resolver->queries || (changed.tv_sec == resolver->changed.tv_sec &&
+				  changed.tv_nsec == resolver->changed.tv_nsec &&
+				  inode == resolver->inode && resolver->channel)) {
+		/* not now: it is as new as it was */
+		resolver->changed = changed;
+		resolver->inode = inode;
+		return;
+	}
+	if (resolver->channel)
+		ares_destroy(resolver->channel);
+	open_channel(resolver);
+}
+
+struct resolver *resolver_start(struct ev_loop *loop)
+{
+	struct resolver *resolver = calloc(1, sizeof(*resolver));
+
 	if (!resolver)
 		return NULL;
-	options.sock_state_cb_data = resolver;
 	resolver->loop = loop;
 	for (size_t i = 0; i < SOCKETS_MAX; i++) {
 		ev_io_init(&resolver->io[i], on_io, -1, 0);
@@ -114,14 +165,10 @@ struct resolver *resolver_start(struct ev_loop *loop)
 	}
 	ev_timer_init(&resolver->timer, on_timer, 0, 0);
 	resolver->timer.data = resolver;
-	status = ares_init_options(&resolver->channel, &options,
-				   ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
-	if (status != ARES_SUCCESS) {
-		log_errorx("can't start the resolver: %s", ares_strerror(status));
+	if (open_channel(resolver) < 0) {
 		free(resolver);
 		return NULL;
 	}
-	ares_set_socket_configure_callback(resolver->channel, on_socket, NULL);
 	return resolver;
 }
 
@@ -129,7 +176,8 @@ void resolver_stop(struct resolver *resolver)
 {
 	if (!resolver)
 		return;
-	ares_destroy(resolver->channel); /* answers every query with ARES_EDESTRUCTION */
+	if (resolver->channel)
+		ares_destroy(resolver->channel); /* answers every query with ARES_EDESTRUCTION */
 	ev_timer_stop(resolver->loop, &resolver->timer);
 	for (size_t i = 0; i < SOCKETS_MAX; i++)
 		ev_io_stop(resolver->loop, &resolver->io[i]);
@@ -156,6 +204,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	struct resolve_query *query = arg;
 
 	(void)timeouts;
+	query->resolver->queries--;
 	query->status = status == ARES_SUCCESS ? ARES_ENODATA : status;
 	for (struct ares_addrinfo_node *node = info ? info->nodes : NULL;
 	     node && query->count < RESOLVE_MAX; node = node->ai_next) {
@@ -187,7 +236,13 @@ struct resolve_query *resolver_ask(struct resolver *resolver, const char *host,
 	query->arg = arg;
 	ev_timer_init(&query->later, on_later, 0, 0);
 	query->later.data = query;
+	renew_channel(resolver);
+	if (!resolver->channel) {
+		free(query);
+		return NULL;
+	}
 	query->asking = true;
+	resolver->queries++;
 	ares_getaddrinfo(resolver->channel, host, NULL, &hints, on_answer, query);
 	query->asking = false;
 	set_timer(resolver);

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <libssh2.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,6 +35,49 @@ const char *session_error(struct link *link)
 
 	libssh2_session_last_error(link->ssh, &text, NULL, 0);
 	return text && *text ? text : "unknown error";
+}
+
+/* ---- memory ---- */
+
+/*
+ * libssh2 queues what it has no reader for, unknown messages for ever: a hostile
+ * sshd could fill the machine.  A session may have so much, and as much again as
+ * its channels' windows allow.
+ */
+#define MEMORY_BASE ((size_t)8 << 20)
+
+static bool may_take(const struct link *link, size_t size)
+{
+	return link->memory + size <= MEMORY_BASE + channels_memory(link);
+}
+
+static void *take(size_t size, void **abstract)
+{
+	struct link *link = *abstract;
+	void *memory = may_take(link, size) ? malloc(size) : NULL;
+
+	if (memory)
+		link->memory += malloc_usable_size(memory);
+	return memory;
+}
+
+static void *take_other(void *memory, size_t size, void **abstract)
+{
+	struct link *link = *abstract;
+	size_t before = malloc_usable_size(memory);
+	void *other = may_take(link, size) ? realloc(memory, size) : NULL;
+
+	if (other)
+		link->memory += malloc_usable_size(other) - before;
+	return other;
+}
+
+static void give_back(void *memory, void **abstract)
+{
+	struct link *link = *abstract;
+
+	link->memory -= malloc_usable_size(memory);
+	free(memory);
 }
 
 /* ---- callbacks ---- */
@@ -125,7 +169,7 @@ static void prefer_methods(struct link *link)
 
 void session_start(struct link *link)
 {
-	link->ssh = libssh2_session_init_ex(NULL, NULL, NULL, link);
+	link->ssh = libssh2_session_init_ex(take, give_back, take_other, link);
 	if (!link->ssh) {
 		link_fail(link, "out of memory");
 		return;
@@ -175,40 +219,79 @@ static int refuse_unknown(struct link *link, const struct hostkeys_host *host, c
 	return -1;
 }
 
-static int check_known(struct link *link, const void *key, size_t size, const char *seen)
+struct known {
+	enum hostkeys_verdict verdict;
+	unsigned line;
+};
+
+/* What known_hosts says; a missing file says nothing.  -1 where it can't be read. */
+static int look_up(struct link *link, const void *key, size_t size, struct known *known)
 {
 	const char *path = link->settings->ssh.known_hosts;
 	struct hostkeys_host host = host_of(link);
-	enum hostkeys_verdict verdict = HOSTKEYS_UNKNOWN;
-	unsigned line = 0;
 	size_t text_size;
 	char *text = hostkeys_read(path, &text_size);
 
+	*known = (struct known){ .verdict = HOSTKEYS_UNKNOWN };
 	if (!text && errno != ENOENT) {
 		link_fail(link, "can't read %s: %s", path, strerror(errno));
 		return -1;
 	}
 	if (text)
-		verdict = hostkeys_check(text, text_size, &host, key, size, &line);
+		known->verdict = hostkeys_check(text, text_size, &host, key, size, &known->line);
 	free(text);
-	switch (verdict) {
-	case HOSTKEYS_MATCH:
-		return 0;
-	case HOSTKEYS_UNKNOWN:
-		if (link->settings->ssh.host_keys == HOST_KEYS_ACCEPT_NEW)
-			return accept_new(link, &host, key, size, seen);
-		return refuse_unknown(link, &host, seen);
-	case HOSTKEYS_REVOKED:
-		link_fail(link, "host key %s is revoked by %s:%u", seen, path, line);
-		return -1;
-	case HOSTKEYS_MISMATCH:
-		break;
-	}
+	return 0;
+}
+
+static int refuse_revoked(struct link *link, const char *seen, unsigned line)
+{
+	link_fail(link, "host key %s is revoked by %s:%u", seen, link->settings->ssh.known_hosts,
+		  line);
+	return -1;
+}
+
+static int refuse_mismatch(struct link *link, const struct hostkeys_host *host, const char *seen,
+			   unsigned line)
+{
+	const char *path = link->settings->ssh.known_hosts;
+
 	link_fail(link,
 		  "host key %s is not the one in %s:%u: someone may be in between, or the host was "
 		  "reinstalled; ask its operator, then: ssh-keygen -R '%s' -f %s",
-		  seen, path, line, host.host, path);
+		  seen, path, line, host->host, path);
 	return -1;
+}
+
+static int check_known(struct link *link, const void *key, size_t size, const char *seen)
+{
+	struct hostkeys_host host = host_of(link);
+	struct known known;
+
+	if (look_up(link, key, size, &known) < 0)
+		return -1;
+	switch (known.verdict) {
+	case HOSTKEYS_MATCH:
+		return 0;
+	case HOSTKEYS_REVOKED:
+		return refuse_revoked(link, seen, known.line);
+	case HOSTKEYS_MISMATCH:
+		return refuse_mismatch(link, &host, seen, known.line);
+	case HOSTKEYS_UNKNOWN:
+		break;
+	}
+	if (link->settings->ssh.host_keys == HOST_KEYS_ACCEPT_NEW)
+		return accept_new(link, &host, key, size, seen);
+	return refuse_unknown(link, &host, seen);
+}
+
+/* The operator's @revoked beats a pin, which may have been learned. */
+static int check_revoked(struct link *link, const void *key, size_t size, const char *seen)
+{
+	struct known known;
+
+	if (look_up(link, key, size, &known) < 0)
+		return -1;
+	return known.verdict == HOSTKEYS_REVOKED ? refuse_revoked(link, seen, known.line) : 0;
 }
 
 static int check_host_key(struct link *link)
@@ -225,6 +308,8 @@ static int check_host_key(struct link *link)
 	hostkeys_fingerprint(key, size, seen);
 	if (!link->settings->hostkey)
 		return check_known(link, key, size, seen);
+	if (check_revoked(link, key, size, seen) < 0)
+		return -1;
 	if (strcmp(link->settings->hostkey, seen) != 0) {
 		refuse_pinned(link, seen);
 		return -1;

@@ -290,7 +290,7 @@ void trunk_read(struct trunk *trunk)
 		}
 		if (got < 0 && errno == EAGAIN)
 			break;
-		if (trunk->state == TRUNK_STARTING)
+		if (trunk->state == TRUNK_STARTING && trunk->carrier->outcome != STREAM_LOST)
 			trunk_no_hello(trunk, trunk->carrier->reason[0] ? trunk->carrier->reason :
 									   "it ended");
 		else

@@ -6,8 +6,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "capture/capture.h"
 #include "carry/report.h"
 #include "carry/resolve.h"
 
@@ -179,7 +179,7 @@ static void handle(struct worker *worker, struct message *message)
 static void discard(struct worker *worker, struct message *message)
 {
 	if (message->kind == MESSAGE_FLOW)
-		close(message->request.fd);
+		capture_refuse(message->request.fd);
 	if (message->kind == MESSAGE_REPORT)
 		carry_report_pass(message->report, worker->number);
 	conf_put(message->conf);
@@ -255,6 +255,8 @@ static void worker_free(struct worker *worker)
 		discard(worker, message);
 	}
 	resolver_stop(worker->resolver);
+	if (worker->loop)
+		hangup_stop(&worker->hangup, worker->loop);
 	conf_put(worker->conf);
 	routes_put(worker->routes);
 	identity_put(worker->identity);
@@ -286,6 +288,10 @@ int worker_start(struct worker *worker, unsigned number, struct conf *conf,
 	worker->resolver = resolver_start(worker->loop);
 	if (!worker->resolver)
 		goto fail;
+	if (hangup_start(&worker->hangup, worker->loop, flow_client_broke) < 0) {
+		log_warn("can't make an epoll set");
+		goto fail;
+	}
 	ev_async_init(&worker->mail, on_mail);
 	ev_prepare_init(&worker->settle, on_settle);
 	ev_idle_init(&worker->more, on_more);

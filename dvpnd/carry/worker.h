@@ -18,6 +18,7 @@
 #include "carry/carry.h"
 #include "carry/flow.h"
 #include "carry/gateway.h"
+#include "carry/hangup.h"
 #include "carry/link.h"
 
 struct worker_report;
@@ -65,6 +66,7 @@ struct worker {
 	struct gateway_list gateways, touched_gateways;
 	struct link_list touched;
 	struct flow_list flows;
+	struct hangup hangup; /* of flows' clients */
 	void *gateways_by_name; /* tsearch(3) */
 	unsigned last_link_id;
 

@@ -242,6 +242,12 @@ static void read_overrides(struct reader *reader, size_t from, struct conf_gatew
 			unknown_key(reader, entry, "ssh");
 			continue;
 		}
+		if (!field->ssh_bit) {
+			bad_line(reader, entry->line,
+				 "[%s] %s: it holds for all gateways alike; move it to [ssh]",
+				 entry->section, entry->key);
+			continue;
+		}
 		value = conf_field_value(field, reader->conf, &gateway->ssh);
 		if (field->type->clear)
 			field->type->clear(value);

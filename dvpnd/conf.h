@@ -17,6 +17,7 @@
 #define CONF_DEFAULT_PATH DVPN_SYSCONFDIR "/dvpn/dvpnd.conf"
 
 enum host_key_policy { HOST_KEYS_STRICT, HOST_KEYS_ACCEPT_NEW };
+enum crypto { CRYPTO_READAHEAD, CRYPTO_STOCK };
 
 /* How to reach a gateway: [ssh], and [gateway NAME] with what it overrides. */
 struct conf_ssh {
@@ -75,6 +76,7 @@ struct conf {
 	unsigned prefix_length; /* for IPv4 addresses of lines without prefix */
 
 	struct conf_ssh ssh;
+	enum crypto crypto; /* of [ssh] too, but the same for all gateways */
 
 	/* [carry] */
 	unsigned workers;	/* threads; 0 in the file means one per CPU, resolved here */

@@ -58,6 +58,8 @@ static const struct conf_field fields[] = {
 		  .max = 86400),
 	SSH_FIELD(channels_per_link, conf_type_number, CONF_SSH_CHANNELS_PER_LINK,
 		  .fallback = "64", .min = 1, .max = 1000),
+	FIELD("ssh", crypto, conf_type_crypto, .key = "crypto", .fallback = "readahead",
+	      .restart = true),
 
 	FIELD("carry", workers, conf_type_workers, .key = "workers", .fallback = "auto",
 	      .max = 256, .restart = true),

@@ -217,6 +217,24 @@ static void print_host_keys(const struct conf_field *field, const void *value, F
 
 const struct conf_type conf_type_host_keys = { parse_host_keys, print_host_keys, NULL };
 
+static const char *const crypto_names[] = {
+	[CRYPTO_READAHEAD] = "readahead", [CRYPTO_STOCK] = "stock", NULL
+};
+
+static int parse_crypto(const struct conf_field *field, const char *text, void *value, char *reason)
+{
+	(void)field;
+	return parse_choice(crypto_names, text, value, reason);
+}
+
+static void print_crypto(const struct conf_field *field, const void *value, FILE *out)
+{
+	(void)field;
+	fputs(crypto_names[*(const unsigned *)value], out);
+}
+
+const struct conf_type conf_type_crypto = { parse_crypto, print_crypto, NULL };
+
 static int parse_mode(const struct conf_field *field, const char *text, void *value, char *reason)
 {
 	enum ssh_mode mode = ssh_mode_parse(text);

@@ -15,7 +15,7 @@ extern const struct conf_type conf_type_port;	 /* uint16_t */
 extern const struct conf_type conf_type_workers; /* unsigned, "auto" is read as the CPUs */
 extern const struct conf_type conf_type_memory;	 /* uint64_t bytes; 0 only */
 extern const struct conf_type conf_type_log_to, conf_type_log_level;
-extern const struct conf_type conf_type_host_keys, conf_type_mode;
+extern const struct conf_type conf_type_host_keys, conf_type_mode, conf_type_crypto;
 /* char *, allocated */
 extern const struct conf_type conf_type_name, conf_type_user, conf_type_netcat;
 extern const struct conf_type conf_type_path, conf_type_socket;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "carry/readahead.h"
 #include "control/control.h"
 #include "mapfiles.h"
 #include "notify.h"
@@ -343,6 +344,8 @@ int daemon_start(struct daemon *daemon)
 	daemon->mapfiles = mapfiles_start(loop, daemon->conf, on_map_changed, daemon);
 	if (!daemon->mapfiles || load_map(daemon) < 0)
 		return -1;
+	/* before any thread: a worker's first link already needs it */
+	readahead_start(daemon->conf->crypto == CRYPTO_READAHEAD);
 	if (!(daemon->conntrack = conntrack_open()) || !(daemon->kset = kset_start(loop)) ||
 	    !(daemon->carry = carry_start(loop, daemon->conf, daemon->routes)) ||
 	    !(daemon->control = control_start(daemon)) ||
@@ -364,6 +367,7 @@ void daemon_stop(struct daemon *daemon)
 	mapfiles_stop(daemon->mapfiles);
 	routes_put(daemon->routes);
 	conf_put(daemon->conf);
+	readahead_stop();
 	if (daemon->loop)
 		ev_loop_destroy(daemon->loop);
 }

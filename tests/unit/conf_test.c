@@ -59,6 +59,7 @@ static void test_defaults(void **state)
 	assert_int_equal(conf->ssh.keepalive, 15);
 	assert_int_equal(conf->ssh.idle_timeout, 300);
 	assert_int_equal(conf->ssh.channels_per_link, 64);
+	assert_int_equal(conf->crypto, CRYPTO_READAHEAD);
 	assert_in_range(conf->workers, 1, 256);
 	assert_int_equal(conf->open_timeout, 60);
 	assert_int_equal(conf->drain_timeout, 30);
@@ -105,7 +106,7 @@ static const char everything[] =
 	"[map]\nstatic = '/m \"s'\nlearned = /m l\nprefix_length = 24\n"
 	"[ssh]\nuser = u_1.x-y\nport = 65535\nknown_hosts = /kh\nhost_keys = accept-new\n"
 	"netcat = /bin/nc.x+1\nmode = direct\nconnect_timeout = 300\nkeepalive = 3600\n"
-	"idle_timeout = 0\nchannels_per_link = 1000\n"
+	"idle_timeout = 0\nchannels_per_link = 1000\ncrypto = stock\n"
 	"[carry]\nworkers = 3\nopen_timeout = 600\ndrain_timeout = 0\nmemory = 0\n"
 	"[control]\nsocket = /s\n"
 	"[log]\nto = syslog\nlevel = debug\n"
@@ -137,6 +138,7 @@ static void test_everything(void **state)
 	assert_string_equal(conf->map_learned, "/m l");
 	assert_int_equal(conf->ssh.mode, SSH_MODE_DIRECT);
 	assert_int_equal(conf->ssh.host_keys, HOST_KEYS_ACCEPT_NEW);
+	assert_int_equal(conf->crypto, CRYPTO_STOCK);
 	assert_int_equal(conf->workers, 3);
 	assert_int_equal(conf->memory, 0);
 	assert_int_equal(conf->log_to, LOG_TO_SYSLOG);
@@ -312,6 +314,8 @@ static const struct {
 	{ SITE "[ssh]\nmode = trunks\n", 4, "none of trunk, netcat, direct" },
 	{ SITE "[ssh]\nmode = Netcat\n", 4, "none of trunk, netcat, direct" },
 	{ SITE "[ssh]\nhost_keys = no\n", 4, "none of strict, accept-new" },
+	{ SITE "[ssh]\ncrypto = fast\n", 4, "none of readahead, stock" },
+	{ SITE "[gateway a]\ncrypto = stock\n", 4, "move it to [ssh]" },
 	{ SITE "[log]\nto = file\n", 4, "none of stderr, syslog" },
 	{ SITE "[log]\nlevel = loud\n", 4, "none of error, warn, info, debug" },
 	{ SITE "[control]\nsocket = control\n", 4, "is not a whole path" },
@@ -451,9 +455,10 @@ static void test_restart_needed(void **state)
 	assert_string_equal(conf_restart_needed(base, base, text, sizeof(text)), "");
 	assert_string_equal(conf_restart_needed(base, all, text, sizeof(text)),
 			    base->workers == 3 ?
-				    "[listen] port, [listen] addresses, [control] socket" :
-				    "[listen] port, [listen] addresses, [carry] workers, "
-				    "[control] socket");
+				    "[listen] port, [listen] addresses, [ssh] crypto, "
+				    "[control] socket" :
+				    "[listen] port, [listen] addresses, [ssh] crypto, "
+				    "[carry] workers, [control] socket");
 	assert_string_equal(conf_restart_needed(all, base, small, sizeof(small)), "[listen] po");
 	assert_string_equal(conf_restart_needed(base, live, text, sizeof(text)),
 			    "[listen] addresses");

@@ -115,7 +115,8 @@ class Bed:
                                                   for ns in (lane.near, lane.far)]
         for name in all_of_it:
             sh("ip netns exec %s sysctl -qw net.ipv4.tcp_rmem='%s' net.ipv4.tcp_wmem='%s' "
-               "net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range='1024 65000'"
+               "net.ipv4.tcp_tw_reuse=1 net.ipv4.tcp_no_metrics_save=1 "
+               "net.ipv4.ip_local_port_range='1024 65000'"
                % (name, self.buffers["rmem"], self.buffers["wmem"]))
         self.congestion = congestion_control(all_of_it)
         for verb, port in (("serve-echo", ECHO), ("serve-bulk", BULK), ("serve-http", HTTP)):

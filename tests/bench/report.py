@@ -189,7 +189,7 @@ def write_report(source, directory):
         date=f.get("date", "?"), minutes=round(f.get("seconds", 0) / 60), runs=f.get("runs", "?"),
         machine=f.get("machine", "?"), versions=versions, congestion=f.get("congestion", "?"),
         rival=results.titles.get(RIVAL, RIVAL),
-        bulk="0.5 s (WAN: 1.5 s)" if quick else "1.5 s (WAN: 2.5 s)")
+        bulk="0.5 s (WAN: 1.5 s)" if quick else "1.5 s (WAN: 3 s)")
     for title, phase, columns in sections(results):
         if results.has(phase):
             lines = list(Table(results, phase, columns).lines())

@@ -194,6 +194,22 @@ level = {level}
             "ip netns exec %s ipset test dvpn4 %s || echo timeout"
             % (self.lane.near, self.lane.server), check=False))
 
+    def wait(self):
+        """Where the far netcat knows no trunk dvpnd falls back: not to be measured as one."""
+        super().wait()
+        wishes = [self._wish(pid) for pid in self.far.pids()]
+        if self.mode == "trunk" and not any(b"-T 1" in wish for wish in wishes):
+            raise Trouble("no trunk: dvpnd has fallen back to netcat")
+
+    @staticmethod
+    def _wish(pid):
+        """sshd hands a forced command its wish in the environment."""
+        try:
+            return b"".join(open("/proc/%d/%s" % (pid, name), "rb").read().replace(b"\0", b" ")
+                            for name in ("cmdline", "environ"))
+        except OSError:
+            return b""
+
     def stop(self):
         super().stop()
         sh("ip netns exec %s %s/rules/dvpn-rules down" % (self.lane.near, self.keys.tools.top),

@@ -13,7 +13,6 @@
 static struct {
 	const char *path;
 	int error; /* errno; EFBIG: the text is larger than its place */
-	uint64_t checked; /* seconds, when it was last looked at, and one */
 	struct stat seen; /* all zero: not there */
 	size_t length;
 	char text[TEXT_SIZE];
@@ -55,13 +54,10 @@ static bool is_same_time(const struct timespec *first, const struct timespec *se
 	return first->tv_sec == second->tv_sec && first->tv_nsec == second->tv_nsec;
 }
 
-void allowfile_refresh(uint64_t seconds)
+void allowfile_refresh(void)
 {
 	struct stat now = { 0 };
 
-	if (file.checked == seconds + 1)
-		return;
-	file.checked = seconds + 1;
 	/* One that vanished is loaded too, and fails. */
 	if (stat(NC_ALLOW, &now) == 0 && now.st_dev == file.seen.st_dev &&
 	    now.st_ino == file.seen.st_ino && now.st_size == file.seen.st_size &&

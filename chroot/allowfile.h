@@ -16,9 +16,8 @@
  * nothing; allowfile_ask says why. */
 void allowfile_load(const char *path);
 
-/* As allowfile_load of NC_ALLOW, where that changed; looks at most once a second
- * of the caller's clock. */
-void allowfile_refresh(uint64_t seconds);
+/* As allowfile_load of NC_ALLOW, where that changed: one stat(2). */
+void allowfile_refresh(void);
 
 /*
  * Whether address:port may be reached, by what was loaded last; with a NULL

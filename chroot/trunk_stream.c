@@ -393,7 +393,7 @@ int stream_open(struct trunk *trunk, uint32_t id, const struct frame_open *open,
 	stream->begin = trunk->now;
 	stream->window = stream->up_credit = TRUNK_CREDIT;
 	stream->down_credit = open->credit;
-	allowfile_refresh(trunk->now / SECOND);
+	allowfile_refresh();
 	text = refusal(open, &address);
 	error = text ? EACCES : start_connecting(trunk, stream, &address);
 	if (!error)

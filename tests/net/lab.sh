@@ -473,7 +473,7 @@ dvpnd_defaults()
 	dvpnd_option "$s" map learned "$LAB/$s/learned/hosts"
 	dvpnd_option "$s" ssh user "$LAB_USER"
 	dvpnd_option "$s" ssh known_hosts "$LAB/$s/etc/known_hosts"
-	dvpnd_option "$s" ssh mode netcat
+	dvpnd_option "$s" ssh mode "${MODE:-trunk}"
 	dvpnd_option "$s" control socket "$LAB/$s/control"
 	dvpnd_option "$s" log level debug
 }

@@ -266,7 +266,7 @@ def t_ours_sees_the_end_line():
 
 def no_way_in():
     for words in (["sh -c id"], ["id"], ["/bin/sh"], ["nc -v -N 10.8.0.5 80; id"], ["scp -t /"],
-                  [], ["nc -T 1"]):
+                  [], ["nc -T 2"], ["nc -T"]):
         done = ssh(*words)
         same(done.returncode, 64, f"{words}: {done.stdout}{done.stderr}")
         same(done.stdout, "", str(words))

@@ -404,7 +404,7 @@ static void test_explain_carried(void **state)
 		"friday    endpoint           friday.example.net:2200  map\n"
 		"friday    endpoint           198.51.100.9:22          map\n"
 		"friday    user               vpn                      map\n"
-		"friday    mode               netcat                   [ssh]\n"
+		"friday    mode               trunk                    [ssh]\n"
 		"friday    netcat             /bin/nc                  [gateway friday]\n"));
 	assert_non_null(strstr(written, "\nfriday        0     3  up"));
 	assert_null(strstr(written, "sunday"));

@@ -23,6 +23,8 @@
 #define WINDOW (2 * 1024 * 1024)
 /* A trunk's streams have credit of their own to bound them. */
 #define WINDOW_TRUNK (16 * 1024 * 1024)
+/* Channels that are opened ahead in netcat mode. */
+#define SPARES 4
 /* An open that takes longer holds up the others of its link. */
 #define STUCK_SECONDS 1.0
 #define PACKET 32768 /* more is not safe with libssh2 */
@@ -134,16 +136,69 @@ static struct stream *line_up(struct channel *channel, int error)
 	return &channel->stream;
 }
 
+/* A channel that was opened ahead, or is being opened. */
+static struct channel *find_spare(struct link *link)
+{
+	struct channel *channel;
+
+	TAILQ_FOREACH(channel, &link->channels, entry)
+		if (channel->state == CHANNEL_SPARE)
+			return channel;
+	TAILQ_FOREACH(channel, &link->opening, entry)
+		if (channel->spare)
+			return channel;
+	return NULL;
+}
+
+/* Saves the connection the round trip of an open. */
+static struct stream *use_spare(struct channel *channel, const struct addr *dest, uint16_t port)
+{
+	if (netcat_prepare(channel, dest, port) < 0)
+		return NULL;
+	channel->spare = false;
+	channel->owned = true;
+	if (channel->state == CHANNEL_SPARE)
+		channel->state = CHANNEL_STARTING;
+	link_touch(channel->link);
+	return &channel->stream;
+}
+
 struct stream *channel_open(struct link *link, const struct addr *dest, uint16_t port,
 			    const struct addr *client, uint16_t client_port)
 {
 	bool direct = link->settings->ssh.mode == SSH_MODE_DIRECT;
-	struct channel *channel = channel_new(link, direct ? &channel_direct : &channel_netcat);
+	struct channel *channel = direct ? NULL : find_spare(link);
 
+	if (channel)
+		return use_spare(channel, dest, port);
+	channel = channel_new(link, direct ? &channel_direct : &channel_netcat);
 	if (!channel)
 		return NULL;
 	return line_up(channel, direct ? direct_prepare(channel, dest, port, client, client_port) :
 					 netcat_prepare(channel, dest, port));
+}
+
+/* In netcat mode some channels are kept open ahead, once a connection has shown
+ * that the mode works there. */
+static void keep_spares(struct link *link)
+{
+	const struct gateway *gateway = link->gateway;
+	unsigned wanted = SPARES, used = channels_used(link);
+	struct channel *channel;
+
+	if (link->state != LINK_UP || link->draining || link->ended || !link->served ||
+	    link->settings->ssh.mode == SSH_MODE_DIRECT || gateway_has_trunk(gateway) || !used)
+		return;
+	if (used + wanted > gateway->channel_cap)
+		wanted = gateway->channel_cap > used ? gateway->channel_cap - used : 0;
+	while (link->channel_count - used < wanted) {
+		channel = channel_new(link, &channel_netcat);
+		if (!channel)
+			return;
+		channel->owned = false;
+		channel->spare = true;
+		line_up(channel, 0);
+	}
 }
 
 struct stream *channel_open_trunk(struct link *link)
@@ -178,7 +233,10 @@ static void opened(struct channel *channel, LIBSSH2_CHANNEL *ssh)
 	TAILQ_REMOVE(&link->opening, channel, entry);
 	TAILQ_INSERT_TAIL(&link->channels, channel, entry);
 	channel->ssh = ssh;
-	channel->state = channel->owned ? CHANNEL_STARTING : CHANNEL_CLOSING;
+	channel->state = channel->owned ? CHANNEL_STARTING :
+			 channel->spare ? CHANNEL_SPARE :
+					  CHANNEL_CLOSING;
+	gateway_link_room(link->gateway);
 }
 
 static void open_refused(struct channel *channel)
@@ -203,7 +261,7 @@ static bool may_open(const struct channel *channel)
 {
 	const struct link *link = channel->link;
 
-	return channel->owned && !link->draining &&
+	return (channel->owned || channel->spare) && !link->draining &&
 	       channels_open(link) < link->gateway->channel_cap;
 }
 
@@ -274,6 +332,28 @@ size_t channels_memory(const struct link *link)
 	return size;
 }
 
+unsigned channels_used(const struct link *link)
+{
+	const struct channel *channel;
+	unsigned spares = 0;
+
+	TAILQ_FOREACH(channel, &link->opening, entry)
+		spares += channel->spare;
+	TAILQ_FOREACH(channel, &link->channels, entry)
+		spares += channel->spare;
+	return link->channel_count - spares;
+}
+
+unsigned channels_opening(const struct link *link)
+{
+	const struct channel *channel;
+	unsigned count = 0;
+
+	TAILQ_FOREACH(channel, &link->opening, entry)
+		count += channel->owned;
+	return count;
+}
+
 unsigned channels_open(const struct link *link)
 {
 	const struct channel *channel;
@@ -306,6 +386,7 @@ void channels_step(struct link *link)
 {
 	struct channel *channel, *next;
 
+	keep_spares(link);
 	while (step_open(link))
 		;
 	for (channel = TAILQ_FIRST(&link->channels); channel && link->state == LINK_UP;
@@ -313,6 +394,8 @@ void channels_step(struct link *link)
 		next = TAILQ_NEXT(channel, entry);
 		if (channel->state == CHANNEL_STARTING)
 			step_start(channel);
+		if (channel->state == CHANNEL_SPARE && link->draining)
+			channel->state = CHANNEL_CLOSING;
 		if (channel->state == CHANNEL_CLOSING) {
 			step_close(channel);
 			continue;
@@ -393,7 +476,7 @@ bool channels_busy(const struct link *link)
 	const struct channel *channel;
 
 	TAILQ_FOREACH(channel, &link->opening, entry)
-		if (!channel->carrier)
+		if (channel->owned && !channel->carrier)
 			return true;
 	TAILQ_FOREACH(channel, &link->channels, entry)
 		if (channel->owned && !channel->carrier)

@@ -21,6 +21,7 @@
 enum channel_state {
 	CHANNEL_WAITING,  /* in link->opening, for its turn */
 	CHANNEL_OPENING,  /* in link->opening, first: the open is in flight */
+	CHANNEL_SPARE,	  /* open, for the next connection; has no owner */
 	CHANNEL_STARTING, /* open; the kind's own request is in flight */
 	CHANNEL_RUNNING,
 	CHANNEL_FAILED,  /* has no SSH channel; waits for its owner to close it */
@@ -53,6 +54,7 @@ struct channel {
 	enum channel_state state;
 	LIBSSH2_CHANNEL *ssh;
 	bool owned;	   /* a flow, or a trunk, holds the stream */
+	bool spare;	   /* opened ahead, nobody has asked for it yet */
 	bool carrier;	   /* a trunk: no reason to keep the link */
 	bool changed;	   /* the owner has to be woken */
 	bool read_ended;   /* a clean end was handed to the owner */
@@ -95,6 +97,10 @@ bool channel_closed(const struct channel *channel);
 
 /* Any SSH channel of the link, or NULL. */
 LIBSSH2_CHANNEL *channels_any(const struct link *link);
+/* Channels that are or will be in use: all but spare ones. */
+unsigned channels_used(const struct link *link);
+/* Channels that have not been opened yet. */
+unsigned channels_opening(const struct link *link);
 /* How many SSH channels the far sshd holds for the link. */
 unsigned channels_open(const struct link *link);
 /* What libssh2 may have to queue for the link's channels at most. */

@@ -24,6 +24,9 @@
 /* The kernel takes no more than this ahead of what it can send: what lies there
  * can't be overtaken. */
 #define UNSENT_MAX (128 * 1024)
+/* Seconds of round trip from which opens are spread over links, so many on each. */
+#define LONG_WAY 0.01
+#define OPENS_MAX 8
 /* How long a link that drains waits for the far side to close its channels. */
 #define DRAIN_SECONDS 5.0
 
@@ -166,6 +169,7 @@ static void address_failed(struct link *link, int error)
 static void connected(struct link *link)
 {
 	ev_timer_stop(link->worker->loop, &link->attempt);
+	link->round_trip = ev_time() - link->connect_started;
 	watch(link, true, false);
 	set_state(link, LINK_HANDSHAKE, "connected");
 	session_start(link);
@@ -202,6 +206,7 @@ static void try_next_address(struct link *link)
 	}
 	ev_io_set(&link->readable, link->fd, EV_READ);
 	ev_io_set(&link->writable, link->fd, EV_WRITE);
+	link->connect_started = ev_time();
 	if (connect(link->fd, (struct sockaddr *)&sa, size) < 0 && errno != EINPROGRESS) {
 		address_failed(link, errno);
 		return;
@@ -374,8 +379,11 @@ bool link_has_room(const struct link *link)
 {
 	if (link->state != LINK_UP || link->draining || link->ended || channels_stuck(link))
 		return false;
-	return gateway_has_trunk(link->gateway) ? trunks_room(link) :
-						  link->channel_count < link->gateway->channel_cap;
+	if (gateway_has_trunk(link->gateway))
+		return trunks_room(link);
+	/* opens go one after the other, a round trip each: other links share them */
+	return channels_used(link) < link->gateway->channel_cap &&
+	       (link->round_trip < LONG_WAY || channels_opening(link) < OPENS_MAX);
 }
 
 struct stream *link_open(struct link *link, const struct addr *dest, uint16_t port,

@@ -55,6 +55,7 @@ struct link {
 	bool draining; /* takes no new streams; closes when the last is gone */
 	enum link_state died_in; /* once dead: the state before */
 	double started; /* ev_now */
+	double connect_started, round_trip; /* of the TCP connect, in seconds */
 	char reason[256]; /* why it died; "" when we closed it */
 
 	/* the way to the endpoint */

@@ -13,7 +13,8 @@ from farside import (MEGABYTE, PATIENCE, V4, V6, Task, accept, allow, flood, is_
                      pattern, read_all, reset, same, wait_for)
 from trunkside import (CLIENT, CREDIT, CREDIT_FIRST, DATA, DENIED, EOF, FAILED, HELLO, KINDS, OPEN,
                        OPENED, PEER_RESET, REFUSED, RESET, RULES, TIMED_OUT, UNREACHABLE, WINDOW,
-                       Flow, Trunk, carry, frame, hello, number, open_payload)
+                       Flow, Trunk, carry, frame, hello, number, open_payload,
+                       push_until_stalled)
 
 
 def start(_place):
@@ -315,7 +316,8 @@ def t_slot_is_free_after_both_ends():
     up = pattern(12 * MEGABYTE)
     flow = Flow(trunk, stream, up, WINDOW)
     flow.is_open = flow.end_came = True
-    sent = push_until_stalled(trunk, flow)
+    push_until_stalled(trunk, flow)
+    sent = flow.sent
     trunk.send(EOF, stream)
     last = stream
     for _ in range(3):
@@ -330,20 +332,6 @@ def t_slot_is_free_after_both_ends():
     results = [trunk.audit()[2:] for _ in range(4)]
     same(results[:3] + results[3:], [("ok", 4, 0)] * 3 + [("ok", sent, 0)])
     trunk.close()
-
-
-def push_until_stalled(trunk, flow):
-    """Sends until credit has stopped coming.  How much was sent."""
-    quiet = time.monotonic()
-    while time.monotonic() - quiet < 0.5:
-        while flow.credit and flow.sent < len(flow.up):
-            flow.push()
-            quiet = time.monotonic()
-        for kind, stream, payload in trunk.frames():
-            same(stream, flow.stream)
-            flow.take(kind, payload)
-    assert flow.sent < len(flow.up), "nothing stalled"
-    return flow.sent
 
 
 # ---- resets ----

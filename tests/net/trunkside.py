@@ -263,3 +263,17 @@ def carry(trunk, flows, size=lambda: FRAME_PAYLOAD):
         pushed = [flow.push(size()) for flow in flows]
         for kind, stream, payload in trunk.frames(0 if any(pushed) else PATIENCE):
             by_stream[stream].take(kind, payload)
+
+
+def push_until_stalled(trunk, *flows):
+    """Sends until credit has stopped coming, which must be before the end."""
+    by_stream = {flow.stream: flow for flow in flows}
+    quiet = time.monotonic()
+    while time.monotonic() - quiet < 0.5:
+        for flow in flows:
+            while flow.credit and flow.sent < len(flow.up):
+                flow.push()
+                quiet = time.monotonic()
+        for kind, stream, payload in trunk.frames(0.05):
+            by_stream[stream].take(kind, payload)
+    assert all(flow.sent < len(flow.up) for flow in flows), "nothing stalled"

@@ -229,34 +229,48 @@ void trunk_ping(struct trunk *trunk)
 /* ---- credit for what we receive ---- */
 
 /*
- * Given back in quarters.  More is granted when the far side was about to run
- * out, as long as twice what the path holds at the measured rate is more than
- * there was: beyond that a larger window only makes a longer queue.
+ * What the path holds at the rate of the last round trip.  As long as twice that
+ * is more than the credit, the credit may be what limits the rate: it doubles.
+ * Beyond, more of it would only make a longer queue, for everybody.
  */
-static void give_credit(struct trunk_stream *stream, size_t size)
+static uint32_t grow_credit(struct trunk_stream *stream, size_t size)
 {
-	struct trunk *trunk = stream->trunk;
-	double now = ev_now(trunk->worker->loop), round_trip = trunk->round_trip, path;
-	uint8_t payload[4];
-	uint32_t grant;
+	const struct trunk *trunk = stream->trunk;
+	double now = ev_now(trunk->worker->loop), path;
+	double round_trip = trunk->round_trip > TRUNK_ROUND_TRIP_MIN ? trunk->round_trip :
+								       TRUNK_ROUND_TRIP_MIN;
+	uint32_t more = 0;
 
-	stream->consumed += (uint32_t)size;
-	if (stream->consumed < stream->target / 4 || stream->far_ended)
-		return;
-	grant = stream->consumed;
-	if (round_trip < TRUNK_ROUND_TRIP_MIN)
-		round_trip = TRUNK_ROUND_TRIP_MIN;
-	path = stream->consumed / (now - stream->granted_at + 1e-6) * round_trip;
-	if (stream->may_receive < stream->target / 2 && stream->target < TRUNK_CREDIT_MAX &&
-	    2 * path >= stream->target) {
-		grant += stream->target;
+	stream->epoch_bytes += size;
+	if (now - stream->epoch_start < round_trip)
+		return 0;
+	path = (double)stream->epoch_bytes * round_trip / (now - stream->epoch_start);
+	if (2 * path >= stream->target && stream->target < TRUNK_CREDIT_MAX) {
+		more = stream->target;
 		stream->target *= 2;
 	}
-	stream->granted_at = now;
+	stream->epoch_start = now;
+	stream->epoch_bytes = 0;
+	return more;
+}
+
+/* Given back in quarters. */
+static void give_credit(struct trunk_stream *stream, size_t size)
+{
+	uint8_t payload[4];
+	uint32_t more;
+
+	if (stream->far_ended)
+		return;
+	more = grow_credit(stream, size);
+	stream->consumed += (uint32_t)size;
+	if (stream->consumed < stream->target / 4 && !more)
+		return;
+	more += stream->consumed;
 	stream->consumed = 0;
-	stream->may_receive += grant;
-	frame_put_u32(payload, grant);
-	trunk_send(trunk, FRAME_CREDIT, stream->id, payload, sizeof(payload));
+	stream->may_receive += more;
+	frame_put_u32(payload, more);
+	trunk_send(stream->trunk, FRAME_CREDIT, stream->id, payload, sizeof(payload));
 }
 
 /* ---- the stream's operations ---- */
@@ -529,7 +543,7 @@ struct stream *trunk_open(struct link *link, const struct addr *dest, uint16_t p
 	stream->open.client_port = client_port;
 	memcpy(stream->open.address, dest->bytes, 16);
 	memcpy(stream->open.client, client->bytes, 16);
-	stream->granted_at = ev_now(link->worker->loop);
+	stream->epoch_start = ev_now(link->worker->loop);
 	queue_init(&stream->in, &link->worker->pool);
 	TAILQ_INSERT_TAIL(&trunk->streams, stream, entry);
 	trunk->stream_count++;

@@ -34,7 +34,8 @@ struct trunk_stream {
 	uint32_t may_send, may_receive;
 	uint32_t target;   /* what may_receive is kept at */
 	uint32_t consumed; /* read by the owner, not granted back yet */
-	double granted_at;
+	double epoch_start;	/* of measuring what the path holds */
+	uint64_t epoch_bytes;
 	bool owned;
 	bool blocked;	/* in trunk->blocked */
 	bool woken;	/* in the list of those that a read has given something */

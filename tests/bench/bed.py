@@ -84,8 +84,8 @@ class Lane:
         sh("ip -n %s route add %s via 10.%d.0.1" % (bed.server, self.client_net, 100 + n))
 
     def route_plainly(self):
-        sh("ip -n %s route add %s via %s" % (self.near, self.server_net, FAR_WAN))
-        sh("ip -n %s route add %s via %s" % (self.far, self.client_net, NEAR_WAN))
+        sh("ip -n %s route replace %s via %s" % (self.near, self.server_net, FAR_WAN))
+        sh("ip -n %s route replace %s via %s" % (self.far, self.client_net, NEAR_WAN))
 
     def wan(self, words):
         """On the client's side, since an answer finds only its own network namespace."""

@@ -8,7 +8,7 @@
  *   load rate HOST PORT CLIENTS SECONDS       as many connections as they can make
  *   load hold HOST PORT COUNT AT-ONCE SECONDS held open; see loads/connect.c
  *   load bulk HOST PORT up|down STREAMS SECONDS
- *   load echo HOST PORT SECONDS PAUSE-MS      a byte there and back
+ *   load echo HOST PORT SECONDS PAUSE-MS      single bytes there and back
  *   load http HOST PORT CLIENTS SECONDS SIZE  requests on connections that stay
  *   load page HOST PORT PAGES OBJECTS SIZE CLIENTS
  *

@@ -29,10 +29,13 @@ class Cpu:
 
 
 def bulk(tunnel, seconds, streams, way):
+    if tunnel.slow:
+        seconds = max(seconds, 2)
     cpu = Cpu(tunnel)
     got = tunnel.lane.bed.run(["bulk", *tunnel.at(BULK), way, streams, seconds], seconds + 40)
     if got["failed"] or not got["bytes"]:
-        raise Trouble("%d of %d streams failed" % (got["failed"], streams))
+        raise Trouble("%d of %d streams failed, %d bytes arrived"
+                      % (got["failed"], streams, got["bytes"]))
     near, far = (c / got["bytes"] * 1e9 for c in cpu.spent())
     name = "%s%d" % (way, streams)
     return {name: got["mb_per_second"], name + "_near_cpu": near, name + "_far_cpu": far}
@@ -100,11 +103,11 @@ def page(tunnel, pages):
 
 
 def bulk_and_echo(tunnel, seconds, way):
-    """A byte there and back every few milliseconds, for as long as the bulk lasts."""
+    """A byte there and back every 10 ms, for as long as the bulk lasts."""
     bed = tunnel.lane.bed
     child = bed.load_start(["bulk", *tunnel.at(BULK), way, 1, seconds])
     try:
-        echo = bed.run(["echo", *tunnel.at(ECHO), seconds, 5], seconds + 40)
+        echo = bed.run(["echo", *tunnel.at(ECHO), seconds, 10], seconds + 40)
     finally:
         got = bed.load_result(child, seconds + 60)
     if got["failed"] or not got["bytes"]:

@@ -152,7 +152,7 @@ def sections(results):
 
 INTRODUCTION = """# dvpn beside what people would use instead
 
-Made by `sudo make bench PEERS=1` on {date}, in {minutes} minutes; {runs} runs of each
+Made by `sudo make bench{options}` on {date}, in {minutes} minutes; {runs} runs of each
 measurement. Machine: {machine}. {versions}.
 TCP: {congestion}, Debian's buffer limits unless it says otherwise.
 
@@ -169,9 +169,10 @@ the same). Tables of memory are of one run. "up" is from the client to the serve
   dvpn has raised limits.
 - A new connection counts when a byte has come back from the server. A failed one is counted and
   not tried again. A page is one HTML file and 40 objects of 20 kB each over six new connections.
-- Bulk counts what has arrived, from the connect to the last byte, over {bulk}: the start of TCP is part of it.
-- The echo is one byte there and back on a connection of its own, through the same tunnel as the bulk
-  transfer that runs meanwhile.
+- Bulk counts what has arrived within {bulk} of the connection's beginning: the start of TCP is part of it,
+  what is parked in buffers on the way is not.
+- The echo is one byte there and back, sent every 10 ms on a connection of its own, through the same tunnel
+  as the bulk transfer that runs meanwhile.
 - CPU and memory (proportional set size) are those of the gateways' processes, children included; kernel memory of sockets is
   not in it.
 - The WAN is `tests/net/wan`: delay, and loss by the packet; without a rate limit.
@@ -189,7 +190,8 @@ def write_report(source, directory):
         date=f.get("date", "?"), minutes=round(f.get("seconds", 0) / 60), runs=f.get("runs", "?"),
         machine=f.get("machine", "?"), versions=versions, congestion=f.get("congestion", "?"),
         rival=results.titles.get(RIVAL, RIVAL),
-        bulk="0.5 s (WAN: 1.5 s)" if quick else "1.5 s (WAN: 3 s)")
+        options=' BENCH="%s"' % f["command"] if f.get("command") else " PEERS=1",
+        bulk="0.5 s (WAN: 1.5 s)" if quick else "1 s (WAN: 2.5 s; with large buffers: 3 s)")
     for title, phase, columns in sections(results):
         if results.has(phase):
             lines = list(Table(results, phase, columns).lines())

@@ -145,9 +145,6 @@ class Direct(Tunnel):
     def start(self):
         self.lane.route_plainly()
 
-    def stop(self):
-        pass
-
 
 class Dvpn(Tunnel):
     raised = False

@@ -46,6 +46,7 @@ int load_connect(const struct target *target, int count)
 	}
 	printf("{\"ok\":%zu,\"failed\":%d,\"p50\":%.4f,\"p99\":%.4f}\n", tally.times.count,
 		tally.failed, samples_at(&tally.times, 0.5), samples_at(&tally.times, 0.99));
+	free(tally.times.values);
 	return 0;
 }
 
@@ -165,6 +166,7 @@ int load_rate(const struct target *target, int clients, double seconds)
 	       "\"p99\":%.4f}\n", tally.times.count, tally.failed, tally.timed_out,
 		(double)tally.times.count * 1e3 / (last - start), samples_at(&tally.times, 0.5),
 		samples_at(&tally.times, 0.99));
+	free(tally.times.values);
 	free(all);
 	return 0;
 }

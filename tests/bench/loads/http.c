@@ -237,5 +237,6 @@ int load_page(const struct target *target, int pages, int objects, unsigned size
 	}
 	printf("{\"ok\":%zu,\"failed\":%d,\"p50\":%.3f}\n", times.count, failed,
 		samples_at(&times, 0.5));
+	free(times.values);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -171,31 +172,34 @@ int serve_http(const char *port)
 
 /* ---- a process for each connection ---- */
 
-static void serve_up(int fd)
+/* Tells how much came in its time, then lets the client end it. */
+static void serve_up(int fd, double seconds)
 {
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	double left = seconds * 1e3, end = now_ms() + left;
 	uint64_t total = 0;
-	ssize_t n;
+	ssize_t n = 1;
 
-	while ((n = recv(fd, chunk, sizeof(chunk), 0)) > 0)
-		total += (uint64_t)n;
-	if (n == 0)
-		write_all(fd, &total, sizeof(total));
+	for (; n > 0 && left > 0; left = end - now_ms()) {
+		if (poll(&wait, 1, (int)left + 1) < 1)
+			continue;
+		n = recv(fd, chunk, sizeof(chunk), 0);
+		if (n > 0)
+			total += (uint64_t)n;
+	}
+	if (n > 0 && write_all(fd, &total, sizeof(total)) == 0)
+		while (recv(fd, chunk, sizeof(chunk), 0) > 0)
+			continue;
 }
 
-/* Zeroes, and a one as the last byte: not every tunnel passes an end on. */
-static void serve_down(int fd, double seconds)
+/* Until the client has had enough. */
+static void serve_down(int fd)
 {
-	double end = now_ms() + seconds * 1e3;
-	const char one = 1;
-	char byte;
-
-	while (now_ms() < end && write_all(fd, chunk, sizeof(chunk)) == 0)
+	while (write_all(fd, chunk, sizeof(chunk)) == 0)
 		continue;
-	if (write_all(fd, &one, 1) == 0)
-		read_all(fd, &byte, 1); /* until the client has had enough */
 }
 
-/* The first byte says which way, the next for how many tenths of seconds down. */
+/* The first byte says which way, the next for how many tenths of seconds. */
 static void bulk(int fd)
 {
 	unsigned char wish[2];
@@ -203,9 +207,9 @@ static void bulk(int fd)
 	if (read_all(fd, wish, sizeof(wish)))
 		return;
 	if (wish[0] == 'u')
-		serve_up(fd);
+		serve_up(fd, wish[1] / 10.0);
 	else
-		serve_down(fd, wish[1] / 10.0);
+		serve_down(fd);
 }
 
 static _Noreturn void serve_forking(const char *port, char **command)

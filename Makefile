@@ -100,6 +100,13 @@ bench:
 	@chown -R --reference=Makefile $(BUILD)
 	@BUILD=$(BUILD) tests/bench/run $(BENCH)
 
+# With the map, with gateways in use, with connections held: tests/bench/SCALE.md.
+bench-scale:
+	@tests/deps bench
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench/load
+	@chown -R --reference=Makefile $(BUILD)
+	@BUILD=$(BUILD) tests/bench/scale/run $(BENCH)
+
 # The jail's netcat stays the static one of the plain build.
 asan tsan: $(BUILD)/chroot/nc
 asan:
@@ -124,5 +131,5 @@ clean:
 	rm -rf build
 
 -include $(OBJECTS:.o=.d)
-.PHONY: all tests fuzzers deps demo check bench asan tsan fuzz install uninstall clean
+.PHONY: all tests fuzzers deps demo check bench bench-scale asan tsan fuzz install uninstall clean
 .SECONDARY:

@@ -6,13 +6,13 @@ and nothing that the group started is missed at its end.  All names carry this p
 id; Machine.clear() removes everything that was made, in any state.
 """
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import time
 
-ID = os.getpid()
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
@@ -37,16 +37,35 @@ def wait_until(what, seconds, condition):
         time.sleep(0.02)
 
 
+def sweep():
+    """What runs that were killed have left behind."""
+    found = set()
+    for path in sh("ip netns list; ls -d /var/lib/dvpn-bench.* /sys/fs/cgroup/dvpnb-* "
+                   "/sys/fs/cgroup/*/dvpnb-* 2>/dev/null; getent passwd", check=False).split():
+        match = re.match(r"(?:.*/)?(?:dvpnb-|dvpn-bench[.-])(\d+)", path)
+        if match and not os.path.exists("/proc/" + match[1]):
+            found.add(int(match[1]))
+    for number in found:
+        machine = Machine(number)
+        for path in sh("ls -d %s/dvpnb-%d-* 2>/dev/null" % (machine.cgroup_root(), number),
+                       check=False).split():
+            machine.groups.append(Group(path, os.devnull))
+        machine.namespaces = [name for name in sh("ip netns list").split()
+                              if name.startswith("dvpnb-%d-" % number)]
+        machine.clear()
+
+
 class Machine:
     """The directory, namespaces, groups and account of one run."""
 
-    def __init__(self):
+    def __init__(self, number=os.getpid()):
         # sshd wants the directories above a jail to be root's alone.
-        self.directory = "/var/lib/dvpn-bench.%d" % ID
-        self.account = "dvpn-bench-%d" % ID
+        self.directory = "/var/lib/dvpn-bench.%d" % number
+        self.account = "dvpn-bench-%d" % number
+        self.prefix = "dvpnb-%d-" % number
         self.namespaces, self.groups = [], []
         self.cgroups = None
-        os.mkdir(self.directory, 0o755)
+        os.makedirs(self.directory, 0o755, exist_ok=True)
 
     def file(self, name, text="", mode=0o600):
         path = os.path.join(self.directory, name)
@@ -57,7 +76,7 @@ class Machine:
         return path
 
     def namespace(self, name):
-        full = "dvpnb-%d-%s" % (ID, name)
+        full = self.prefix + name
         sh("ip netns add %s" % full)
         self.namespaces.append(full)
         sh("ip -n %s link set lo up" % full)
@@ -76,7 +95,7 @@ class Machine:
         return self.cgroups
 
     def group(self, name):
-        group = Group(os.path.join(self.cgroup_root(), "dvpnb-%d-%s" % (ID, name)),
+        group = Group(os.path.join(self.cgroup_root(), self.prefix + name),
                       os.path.join(self.directory, "log"))
         self.groups.append(group)
         return group
@@ -95,7 +114,7 @@ class Machine:
 class Group:
     def __init__(self, path, log):
         self.path, self.log, self.children = path, log, []
-        os.mkdir(path)
+        os.makedirs(path, exist_ok=True)
 
     def start(self, namespace, command, files=FILES, **options):
         """A program of the group, in a namespace; a Popen whose pid is the program's."""

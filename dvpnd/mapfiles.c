@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -22,6 +23,7 @@
 #include "map/build.h"
 
 #define SETTLE_SECONDS 0.1 /* many events, one reading */
+#define HEAP_MAX (128 * 1024) /* bytes; larger blocks are mapped, see keep_heap_small */
 #define FILES 2		   /* the operator's and the learned one */
 #define WATCHES (2 * FILES) /* where a file is said to be, and where its link leads */
 
@@ -50,6 +52,7 @@ struct mapfiles {
 	int inotify; /* -1: can't be had */
 	ev_io readable;
 	ev_timer settle;
+	unsigned events, events_read; /* that matter: seen, and seen before the last reading */
 	bool missing_said;
 };
 
@@ -156,34 +159,6 @@ static int file_read(struct file *file, const char *path, bool learned, FILE *er
 	return 0;
 }
 
-struct routes *mapfiles_load(struct mapfiles *mapfiles, const struct conf *conf, FILE *errors,
-			     unsigned *bad_lines)
-{
-	const char *const paths[FILES] = { conf->map_static, conf->map_learned };
-	struct file once[FILES] = { { NULL, NULL, 0 }, { NULL, NULL, 0 } };
-	struct file *files = mapfiles ? mapfiles->files : once;
-	struct hosts_text texts[FILES];
-	unsigned unreadable = 0, bad = 0, i;
-	struct routes *routes;
-
-	for (i = 0; i < FILES; i++) {
-		if (file_read(&files[i], paths[i], i == 1, errors))
-			unreadable++;
-		texts[i] = (struct hosts_text){
-			.path = paths[i],
-			.text = files[i].text ? files[i].text : "",
-			.size = files[i].size,
-			.learned = i == 1,
-		};
-	}
-	routes = routes_build(texts, FILES, conf->prefix_length, errors, &bad);
-	if (bad_lines)
-		*bad_lines = bad + unreadable;
-	for (i = 0; i < FILES; i++)
-		file_forget(&once[i]);
-	return routes;
-}
-
 /* ---- watching ---- */
 
 static const char *base_name(const char *path)
@@ -219,24 +194,32 @@ static bool event_matters(const struct mapfiles *mapfiles, const struct inotify_
 	return false;
 }
 
-static void on_readable(struct ev_loop *loop, ev_io *io, int revents)
+/* One call: what is left makes the loop call again. */
+static void take_events(struct mapfiles *mapfiles)
 {
-	struct mapfiles *mapfiles = io->data;
 	_Alignas(struct inotify_event) char buffer[16384];
 	const struct inotify_event *event;
 	ssize_t got, at;
 
-	(void)revents;
-	/* One call: what is left makes the loop call again. */
 	got = read(mapfiles->inotify, buffer, sizeof(buffer));
 	for (at = 0; at < got; at += (ssize_t)(sizeof(*event) + event->len)) {
 		event = (const struct inotify_event *)(buffer + at);
+		if (!event_matters(mapfiles, event))
+			continue;
+		mapfiles->events++;
 		/* The timer runs from the first event: constant writing can't put it off. */
-		if (event_matters(mapfiles, event) && !ev_is_active(&mapfiles->settle)) {
+		if (!ev_is_active(&mapfiles->settle)) {
 			ev_timer_set(&mapfiles->settle, SETTLE_SECONDS, 0.);
-			ev_timer_start(loop, &mapfiles->settle);
+			ev_timer_start(mapfiles->loop, &mapfiles->settle);
 		}
 	}
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *io, int revents)
+{
+	(void)loop;
+	(void)revents;
+	take_events(io->data);
 }
 
 static void on_settled(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -334,6 +317,52 @@ static void inotify_start(struct mapfiles *mapfiles)
 	ev_io_start(mapfiles->loop, &mapfiles->readable);
 }
 
+/* ---- entry points ---- */
+
+struct routes *mapfiles_load(struct mapfiles *mapfiles, const struct conf *conf, FILE *errors,
+			     unsigned *bad_lines)
+{
+	const char *const paths[FILES] = { conf->map_static, conf->map_learned };
+	struct file once[FILES] = { { NULL, NULL, 0 }, { NULL, NULL, 0 } };
+	struct file *files = mapfiles ? mapfiles->files : once;
+	struct hosts_text texts[FILES];
+	unsigned unreadable = 0, bad = 0, i;
+	struct routes *routes;
+
+	/* Whatever happened up to now is in what is read. */
+	if (mapfiles && mapfiles->inotify >= 0) {
+		take_events(mapfiles);
+		mapfiles->events_read = mapfiles->events;
+	}
+	for (i = 0; i < FILES; i++) {
+		if (file_read(&files[i], paths[i], i == 1, errors))
+			unreadable++;
+		texts[i] = (struct hosts_text){
+			.path = paths[i],
+			.text = files[i].text ? files[i].text : "",
+			.size = files[i].size,
+			.learned = i == 1,
+		};
+	}
+	routes = routes_build(texts, FILES, conf->prefix_length, errors, &bad);
+	if (bad_lines)
+		*bad_lines = bad + unreadable;
+	for (i = 0; i < FILES; i++)
+		file_forget(&once[i]);
+	return routes;
+}
+
+/*
+ * glibc maps large blocks and gives them back when they are freed, but each time it
+ * raises what it calls large to the size of what was freed, up to 32 MiB: the second
+ * reading of a large map would go to the heap, and leave holes of many megabytes there
+ * for good.  Setting the size keeps it as it is, for the whole process.
+ */
+static void keep_heap_small(void)
+{
+	mallopt(M_MMAP_THRESHOLD, HEAP_MAX);
+}
+
 struct mapfiles *mapfiles_start(struct ev_loop *loop, const struct conf *conf,
 				mapfiles_changed *changed, void *arg)
 {
@@ -344,6 +373,7 @@ struct mapfiles *mapfiles_start(struct ev_loop *loop, const struct conf *conf,
 		log_warn("can't watch the map files");
 		return NULL;
 	}
+	keep_heap_small();
 	mapfiles->loop = loop;
 	mapfiles->changed = changed;
 	mapfiles->arg = arg;
@@ -359,7 +389,13 @@ struct mapfiles *mapfiles_start(struct ev_loop *loop, const struct conf *conf,
 
 void mapfiles_update(struct mapfiles *mapfiles, const struct conf *conf)
 {
-	if (mapfiles->inotify < 0 || !watch_all(mapfiles, conf))
+	if (mapfiles->inotify < 0)
+		return;
+	/* A reload by hand just after a change is not to be followed by another one.  Not
+	 * before now: what was read may not have been put in force. */
+	if (mapfiles->events == mapfiles->events_read)
+		ev_timer_stop(mapfiles->loop, &mapfiles->settle);
+	if (!watch_all(mapfiles, conf))
 		return;
 	/* What changed there between the reading and now was not seen: look once more. */
 	ev_timer_stop(mapfiles->loop, &mapfiles->settle);

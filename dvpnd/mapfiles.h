@@ -29,7 +29,8 @@ struct mapfiles *mapfiles_start(struct ev_loop *loop, const struct conf *conf,
 				mapfiles_changed *changed, void *arg);
 void mapfiles_stop(struct mapfiles *mapfiles); /* takes NULL */
 
-/* Follows a new config, or directories made since.  Call it after each reload. */
+/* What was loaded last is in force: changes that it has seen are not told any more.  Also
+ * follows a new config, or directories made since.  Call it after each reload. */
 void mapfiles_update(struct mapfiles *mapfiles, const struct conf *conf);
 
 /*

@@ -3,6 +3,7 @@
 #include "mapfiles.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -398,6 +399,51 @@ static void test_update(void **state)
 	mapfiles_stop(mapfiles);
 }
 
+/* A reload by hand that has seen a change takes the place of telling it. */
+static void test_seen(void **state)
+{
+	struct mapfiles *mapfiles = mapfiles_start(loop, &conf, on_changed, &changes);
+
+	(void)state;
+	put("hosts", "10.1.0.1 a #! x\n");
+	assert_string_equal(load(mapfiles), "a");
+	mapfiles_update(mapfiles, &conf);
+	expect_quiet("seen by a reload");
+	put("hosts", "10.2.0.1 b #! x\n");
+	assert_string_equal(load(mapfiles), "b");
+	put("hosts", "10.3.0.1 c #! x\n");
+	mapfiles_update(mapfiles, &conf);
+	await_change("after the reading");
+	put("hosts", "10.4.0.1 d #! x\n");
+	assert_string_equal(load(mapfiles), "d");
+	await_change("read, but not put in force");
+	put("hosts", "10.5.0.1 e #! x\n");
+	ev_run(loop, EVRUN_NOWAIT);
+	mapfiles_update(mapfiles, &conf);
+	await_change("noticed, and not read");
+	mapfiles_stop(mapfiles);
+}
+
+/* Reading a large map again and again leaves no memory behind. */
+static void test_memory(void **state)
+{
+	struct mapfiles *mapfiles = mapfiles_start(loop, &conf, on_changed, &changes);
+	char *path = in_base("hosts");
+	FILE *out = fopen(path, "w");
+	unsigned i;
+
+	(void)state;
+	assert_non_null(out);
+	for (i = 0; i < 20000; i++)
+		fprintf(out, "10.%u.%u.1 s%u #! 10.%u.%u.0/24 x\n", i >> 8, i & 255, i, i >> 8, i & 255);
+	fclose(out);
+	for (i = 0; i < 4; i++)
+		routes_put(mapfiles_load(mapfiles, &conf, NULL, NULL));
+	assert_true(mallinfo2().fordblks < 1 << 20);
+	free(path);
+	mapfiles_stop(mapfiles);
+}
+
 static void test_directory_replaced(void **state)
 {
 	struct mapfiles *mapfiles;
@@ -473,6 +519,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_half_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_behind_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_update, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_seen, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_directory_replaced, setup, teardown),
 	};
 

@@ -73,6 +73,8 @@ def size(pair):
 
 
 def rest(pair, seconds):
+    """Once it has settled: after a start, ipset(8) may still be reading the sets to it."""
+    processes.settled(lambda: sum(t[1] for t in processes.threads(pair.pid).values()), 10)
     found = processes.Watch(pair.pid)
     time.sleep(seconds)
     return found.end()

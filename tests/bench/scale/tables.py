@@ -100,7 +100,8 @@ def idle_tables(r):
             rests.append("%s, %d: %d" % (mode, n, sum(one["rest"]["wakeups"])))
     out = table("Connections held through one pair of gateways (kB a connection, PSS)",
                 ["mode, connections", "dvpnd", "netcat", "sshd session", "sshd monitor",
-                 "netcats", "SSH sessions", "all open in s", "dvpnd before → held → closed"], rows)
+                 "netcats", "SSH sessions", "all open in s", "dvpnd before → held → closed"],
+                rows)
     return out + ["", "dvpnd's wake-ups in 10 s with them idle: " + "; ".join(rests) + "."]
 
 

@@ -127,8 +127,6 @@ static int (*const takers[])(struct trunk *, const struct frame_header *, const 
 
 static int take_frame(struct trunk *trunk, const struct frame_header *header, const uint8_t *payload)
 {
-	if (!trunk->greeted && header->type != FRAME_HELLO)
-		return trunk_break(trunk, "no HELLO came first");
 	if (header->type >= sizeof(takers) / sizeof(takers[0]) || !takers[header->type])
 		return 0;
 	return takers[header->type](trunk, header, payload);

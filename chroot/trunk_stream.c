@@ -37,7 +37,6 @@ static enum frame_class class_of(int error)
 	case ETIMEDOUT:
 		return FRAME_TIMED_OUT;
 	case ECONNRESET:
-	case EPIPE:
 		return FRAME_PEER_RESET;
 	case EMFILE:
 	case ENFILE:
@@ -99,8 +98,11 @@ static void stream_fail(struct trunk *trunk, struct stream *stream, enum frame_c
 
 static void stream_lost(struct trunk *trunk, struct stream *stream, int error)
 {
-	enum frame_class class = class_of(error);
+	enum frame_class class;
 
+	/* Writing to it says EPIPE, where reading from it says the other. */
+	error = error == EPIPE ? ECONNRESET : error;
+	class = class_of(error);
 	/* The near side knows these alone once a stream is open. */
 	if (stream->state != STREAM_CONNECTING && class != FRAME_TIMED_OUT)
 		class = FRAME_PEER_RESET;
@@ -248,7 +250,7 @@ static void write_failed(struct trunk *trunk, struct stream *stream, int error)
 	}
 	queue_clear(&trunk->pool, &stream->queue);
 	stream->broken = stream->readable = stream->hung_up = true;
-	stream->error = error == EPIPE ? ECONNRESET : error;
+	stream->error = error;
 	schedule(trunk, stream);
 }
 

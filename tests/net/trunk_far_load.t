@@ -146,6 +146,33 @@ def limited(descriptors):
                                            jail_nc()))
 
 
+def t_lingering_streams_give_way():
+    """streams that are over, but whose servers stand still, do not take the place of
+    new ones: the server that was still for longest is reset"""
+    trunk = limited(80)
+    up, slow = pattern(12 * MEGABYTE), []
+    for _ in range(9):
+        stream, connection = trunk.connect()
+        connection.shutdown(socket.SHUT_WR)
+        trunk.expect(EOF, stream)
+        flow = Flow(trunk, stream, up, WINDOW)
+        flow.is_open = flow.end_came = True
+        push_until_stalled(trunk, flow)
+        trunk.send(EOF, stream)
+        slow.append((connection, flow.sent))
+    server, port = listen(backlog=4096)
+    for _ in range(trunk.most):
+        trunk.expect(OPENED, trunk.ask(V4, port))
+    same(trunk.most, 57)
+    gone = [is_reset(connection) for connection, _ in slow[:2]]
+    same(gone, [True, True])
+    for connection, sent in slow[2:]:
+        assert read_all(connection) == up[:sent]
+    trunk.still_alive()
+    trunk.close()
+    server.close()
+
+
 # ---- standing still ----
 
 def t_idle():

@@ -26,7 +26,7 @@ TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 HELPERS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/net/*.c tests/bench/*.c))
 FUZZERS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o) $(TESTS:=.o) $(HELPERS:=.o) $(FUZZERS:=.o) \
-	$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/net/wire/*.c tests/bench/loads/*.c))
+	$(patsubst %.c,$(BUILD)/%.o,$(wildcard chroot/*.c tests/net/wire/*.c tests/bench/loads/*.c))
 
 # The jail's netcat is static, with musl where that is installed.
 NC_CC ?= $(if $(SAN),$(CC),$(shell command -v musl-gcc || echo $(CC)))

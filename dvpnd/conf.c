@@ -428,9 +428,10 @@ static char *field_text(const struct conf_field *field, const void *value)
 static bool field_same(const struct conf_field *field, const struct conf *before,
 		       const struct conf *after)
 {
-	struct conf old = *before, new = *after;
-	char *a = field_text(field, conf_field_value(field, &old, &old.ssh));
-	char *b = field_text(field, conf_field_value(field, &new, &new.ssh));
+	/* not copies: workers count references in them meanwhile */
+	struct conf *old = (struct conf *)before, *new = (struct conf *)after;
+	char *a = field_text(field, conf_field_value(field, old, &old->ssh));
+	char *b = field_text(field, conf_field_value(field, new, &new->ssh));
 	bool same = a && b && !strcmp(a, b);
 
 	free(a);

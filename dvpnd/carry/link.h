@@ -79,7 +79,8 @@ struct link {
 	bool gate;    /* the RECV callback may hand out bytes */
 	bool starved; /* RECV was asked for more than there was */
 	char ciphers[96];
-	size_t memory; /* bytes that libssh2 holds */
+	LIST_HEAD(, block) blocks; /* of memory, that libssh2 holds */
+	size_t memory;		   /* bytes in them */
 
 	/* channels: waiting to be opened, in their order, and all others */
 	struct channel_list opening, channels;

@@ -12,9 +12,9 @@
  */
 #include <errno.h>
 #include <libssh2.h>
-#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,42 +42,73 @@ const char *session_error(struct link *link)
 /*
  * libssh2 queues what it has no reader for, unknown messages for ever: a hostile
  * sshd could fill the machine.  A session may have so much, and as much again as
- * its channels' windows allow.
+ * its channels' windows allow.  What it has forgotten to free goes with the
+ * session: 1.10.0 loses the old host key at each re-key, and more where a key
+ * exchange is cut off.
  */
 #define MEMORY_BASE ((size_t)8 << 20)
 
-static bool may_take(const struct link *link, size_t size)
+struct block {
+	LIST_ENTRY(block) entry;
+	size_t size;
+	max_align_t data[];
+};
+
+static struct block *block_of(void *memory)
 {
-	return link->memory + size <= MEMORY_BASE + channels_memory(link);
+	return (struct block *)((char *)memory - offsetof(struct block, data));
 }
 
 static void *take(size_t size, void **abstract)
 {
 	struct link *link = *abstract;
-	void *memory = may_take(link, size) ? malloc(size) : NULL;
+	struct block *block = NULL;
 
-	if (memory)
-		link->memory += malloc_usable_size(memory);
-	return memory;
-}
-
-static void *take_other(void *memory, size_t size, void **abstract)
-{
-	struct link *link = *abstract;
-	size_t before = malloc_usable_size(memory);
-	void *other = may_take(link, size) ? realloc(memory, size) : NULL;
-
-	if (other)
-		link->memory += malloc_usable_size(other) - before;
-	return other;
+	if (size <= MEMORY_BASE && link->memory + size <= MEMORY_BASE + channels_memory(link))
+		block = malloc(sizeof(*block) + size);
+	if (!block)
+		return NULL;
+	block->size = size;
+	link->memory += size;
+	LIST_INSERT_HEAD(&link->blocks, block, entry);
+	return block->data;
 }
 
 static void give_back(void *memory, void **abstract)
 {
 	struct link *link = *abstract;
+	struct block *block;
 
-	link->memory -= malloc_usable_size(memory);
-	free(memory);
+	if (!memory)
+		return;
+	block = block_of(memory);
+	link->memory -= block->size;
+	LIST_REMOVE(block, entry);
+	free(block);
+}
+
+static void *take_other(void *memory, size_t size, void **abstract)
+{
+	void *other = take(size, abstract);
+	size_t before = memory ? block_of(memory)->size : 0;
+
+	if (!other)
+		return NULL;
+	if (before)
+		memcpy(other, memory, before < size ? before : size);
+	give_back(memory, abstract);
+	return other;
+}
+
+static void free_forgotten(struct link *link)
+{
+	struct block *block;
+
+	while ((block = LIST_FIRST(&link->blocks))) {
+		LIST_REMOVE(block, entry);
+		free(block);
+	}
+	link->memory = 0;
 }
 
 /* ---- callbacks ---- */
@@ -500,4 +531,5 @@ void session_free(struct link *link)
 	link->state = LINK_DEAD;
 	libssh2_session_free(link->ssh);
 	link->ssh = NULL;
+	free_forgotten(link);
 }

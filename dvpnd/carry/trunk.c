@@ -229,45 +229,44 @@ void trunk_ping(struct trunk *trunk)
 /* ---- credit for what we receive ---- */
 
 /*
- * What the path holds at the rate of the last round trip.  As long as twice that
- * is more than the credit, the credit may be what limits the rate: it doubles.
- * Beyond, more of it would only make a longer queue, for everybody.
+ * How much may be under way to us: half as much again as the path holds at the
+ * measured rate, and what arrives in the time of a turn.  While the credit is what
+ * limits the rate, that is more than the credit, and it grows; once the path is
+ * full, it stays.  More would only make a longer queue somewhere on the way, with
+ * everybody's keystrokes in it.
  */
-static uint32_t grow_credit(struct trunk_stream *stream, size_t size)
+static void measure_rate(struct trunk_stream *stream, size_t size)
 {
 	const struct trunk *trunk = stream->trunk;
-	double now = ev_now(trunk->worker->loop), path;
+	double now = ev_now(trunk->worker->loop), took = now - stream->epoch_start, wanted;
 	double round_trip = trunk->round_trip > TRUNK_ROUND_TRIP_MIN ? trunk->round_trip :
 								       TRUNK_ROUND_TRIP_MIN;
-	uint32_t more = 0;
 
 	stream->epoch_bytes += size;
-	if (now - stream->epoch_start < round_trip)
-		return 0;
-	path = (double)stream->epoch_bytes * round_trip / (now - stream->epoch_start);
-	if (2 * path >= stream->target && stream->target < TRUNK_CREDIT_MAX) {
-		more = stream->target;
-		stream->target *= 2;
-	}
+	if (took < 2 * round_trip)
+		return;
+	wanted = (double)stream->epoch_bytes / took * (1.5 * round_trip + TRUNK_TURN);
+	stream->target = wanted < TRUNK_CREDIT	   ? TRUNK_CREDIT :
+			 wanted > TRUNK_CREDIT_MAX ? TRUNK_CREDIT_MAX :
+						     (uint32_t)wanted;
 	stream->epoch_start = now;
 	stream->epoch_bytes = 0;
-	return more;
 }
 
-/* Given back in quarters. */
+/* Fills the credit up, not for every few bytes. */
 static void give_credit(struct trunk_stream *stream, size_t size)
 {
+	size_t under_way;
 	uint8_t payload[4];
 	uint32_t more;
 
 	if (stream->far_ended)
 		return;
-	more = grow_credit(stream, size);
-	stream->consumed += (uint32_t)size;
-	if (stream->consumed < stream->target / 4 && !more)
+	measure_rate(stream, size);
+	under_way = stream->may_receive + stream->in.size;
+	if (under_way + stream->target / 4 > stream->target)
 		return;
-	more += stream->consumed;
-	stream->consumed = 0;
+	more = stream->target - (uint32_t)under_way;
 	stream->may_receive += more;
 	frame_put_u32(payload, more);
 	trunk_send(stream->trunk, FRAME_CREDIT, stream->id, payload, sizeof(payload));

@@ -15,6 +15,9 @@
 #define TRUNK_CREDIT_MAX (16u * 1024 * 1024)
 /* Below this a round trip is mostly the two sshds' and our own turns. */
 #define TRUNK_ROUND_TRIP_MIN 0.002
+/* Seconds of arriving data that are granted besides: so long a far side may have to
+ * wait for its turn. */
+#define TRUNK_TURN 0.005
 /* Control frames are this long at most; more is skipped over. */
 #define TRUNK_CONTROL_MAX 512
 
@@ -33,7 +36,6 @@ struct trunk_stream {
 	struct queue in;     /* received, not read by the owner yet */
 	uint32_t may_send, may_receive;
 	uint32_t target;   /* what may_receive is kept at */
-	uint32_t consumed; /* read by the owner, not granted back yet */
 	double epoch_start;	/* of measuring what the path holds */
 	uint64_t epoch_bytes;
 	bool owned;

@@ -595,7 +595,8 @@ next_port()
 
 sanitizer_reports()
 {
-	grep -lE '(Address|Leak|Thread|Memory)Sanitizer|runtime error:' "$LAB"/run/*.log
+	grep -hE -A 60 'WARNING: ThreadSanitizer|ERROR: (Address|Leak|Memory)Sanitizer|runtime error:' \
+		"$LAB"/run/*.log
 }
 
 dvpnd_all_stop()

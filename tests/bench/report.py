@@ -41,9 +41,9 @@ def facts():
     library = "libssh2-1t64" if _package("libssh2-1t64") else "libssh2-1"
     versions = {"OpenSSH": _first_line("ssh", "-V").split(",")[0], "libssh2": _package(library),
                 "redsocks": _package("redsocks"), "sshuttle": _package("sshuttle")}
-    return {"machine": "%d CPUs (%s), %.0f GB, %s, Linux %s" % (
+    return {"machine": "%d CPUs (%s), %.0f GB, %s, Linux %s; load average before: %.1f" % (
         os.cpu_count(), cpu[1] if cpu else platform.machine(), memory / 1e6,
-        release[1] if release else "Linux", platform.release()),
+        release[1] if release else "Linux", platform.release(), os.getloadavg()[0]),
         "versions": {k: v for k, v in versions.items() if v}, "date": time.strftime("%Y-%m-%d")}
 
 
@@ -191,7 +191,7 @@ def write_report(source, directory):
         machine=f.get("machine", "?"), versions=versions, congestion=f.get("congestion", "?"),
         rival=results.titles.get(RIVAL, RIVAL),
         options=' BENCH="%s"' % f["command"] if f.get("command") else " PEERS=1",
-        bulk="0.5 s (WAN: 1.5 s)" if quick else "1 s (WAN: 2.5 s; with large buffers: 3 s)")
+        bulk="0.5 s (WAN: 1.5 s)" if quick else "1 s (WAN: 2 s; with large buffers: 3 s)")
     for title, phase, columns in sections(results):
         if results.has(phase):
             lines = list(Table(results, phase, columns).lines())

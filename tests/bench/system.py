@@ -55,6 +55,17 @@ def sweep():
         machine.clear()
 
 
+def calm():
+    """Waits until TCP has memory: all namespaces share it, and where something else on the
+    machine has used it up, every window shrinks to next to nothing."""
+    limit = int(open("/proc/sys/net/ipv4/tcp_mem").read().split()[0]) * 0.8
+
+    def enough():
+        used = re.search(r"^TCP:.* mem (\d+)", open("/proc/net/sockstat").read(), re.M)
+        return int(used[1]) < limit
+    wait_until("TCP has memory; is another load on this machine?", 60, enough)
+
+
 class Machine:
     """The directory, namespaces, groups and account of one run."""
 

@@ -37,6 +37,7 @@ class Talker:
 
     def __exit__(self, *_):
         self.child.stdin.close()
+        self.child.stdout.read()  # it may wait for that
         self.child.wait()
         self.child.stdout.close()
         self.pair.load.children.remove(self.child)
@@ -158,6 +159,20 @@ def active(pair, count, at_once, idle_seconds, rounds=2):
         result["up%d" % number] = up
         result["down%d" % number] = snapshot(pair)
     return result
+
+
+def logins(pair, count, lines):
+    """CPU that logging in to so many gateways costs, with so many lines in known_hosts."""
+    pair.known_write(lines)
+    pair.start()
+    watch = processes.Watch(pair.pid)
+    with Talker(pair, [CLIENT, "hold", ECHO, 8, *[server(n) for n in range(count)]]) as client:
+        up = client.answer()
+        spent = watch.end()
+        if up["failed"]:
+            raise Trouble("%(failed)d connections failed, %(held)d came through" % up)
+    pair.stop()
+    return {"lines": lines, "cpu": sum(spent["cpu"]) / count}
 
 
 # ---- many connections through one gateway ----

@@ -7,6 +7,8 @@
 Site n's gateway is at 198.18.0.0 + n, and owns the /24 at 10.0.0.0 + 256 n.  The far host
 takes each of these addresses for its own, so one sshd and one server stand for all of them.
 """
+import base64
+import hashlib
 import os
 import re
 import select
@@ -20,12 +22,17 @@ import processes
 from system import Trouble, sh, wait_until
 
 ECHO, BULK = 7001, 7002
-SITES_MAX = 65536
+SITES_MAX, ACTIVE_MAX = 65536, 10000
 
 
 def server(n):
     """What lies behind site n's gateway."""
     return "10.%d.%d.5" % (n >> 8, n & 255)
+
+
+def other_key(n):
+    digest = hashlib.sha256(str(n).encode()).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 class Notices:
@@ -106,14 +113,22 @@ class Pair:
     # -- the map --
 
     def map_write(self, sites):
-        """In the order that a learned file may have: none.  By rename, as editors do."""
+        """In the order that a learned file may have: none.  By rename, as editors do.  Each has
+        a host key of its own, but for those that may be used, which all have the far host's."""
         key = sh("ssh-keygen -lf %s.pub" % self.keys.host).split()[1]
         with open(self.hosts + ".new", "w") as f:
             for i in range(sites):
                 n = i * 40503 % sites if sites == SITES_MAX else i
                 f.write("10.{a}.{b}.1 site{n} #! 10.{a}.{b}.0/24 198.18.{a}.{b} hostkey={key}\n"
-                        .format(a=n >> 8, b=n & 255, n=n, key=key))
+                        .format(a=n >> 8, b=n & 255, n=n,
+                                key=key if n < ACTIVE_MAX else other_key(n)))
         os.rename(self.hosts + ".new", self.hosts)
+
+    def known_write(self, lines):
+        key = " ".join(open(self.keys.host + ".pub").read().split()[:2])
+        with open(self.keys.known, "w") as f:
+            for n in range(lines):
+                f.write("198.18.%d.%d %s\n" % (n >> 8, n & 255, key))
 
     def map_append(self):
         """One more prefix.  dvpnd sees that by itself, after a tenth of a second."""

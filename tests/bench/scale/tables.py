@@ -87,6 +87,13 @@ def active_tables(r):
     return out
 
 
+def login_tables(r):
+    return table("A login: CPU of dvpnd (ms), hostkey= in the map",
+                 ["lines in known_hosts", "CPU"],
+                 [[n, median([row for row in r["logins"] if row["lines"] == n], "cpu", 1e3)]
+                  for n in sorted({row["lines"] for row in r["logins"]})])
+
+
 def idle_tables(r):
     rows, rests = [], []
     for mode in ("trunk", "netcat"):
@@ -118,9 +125,12 @@ def thread_tables(r):
 
 def text(r):
     facts = r["facts"]
-    lines = ["%s; %s; %s." % (facts["date"], facts["machine"], ", ".join(
-        "%s %s" % pair for pair in facts["versions"].items() if pair[0] in ("OpenSSH", "libssh2")))]
-    for name, part in (("start", map_tables), ("active", active_tables),
+    lines = ["%s; %s; %s; libssh2 %s.  Other work was %s." % (
+        facts["date"], facts["machine"], facts["versions"]["OpenSSH"],
+        facts["versions"]["libssh2"],
+        "under way on the machine: a load of %.1f when this began" % r["load"]
+        if r["load"] > 0.5 else "not under way")]
+    for name, part in (("start", map_tables), ("active", active_tables), ("logins", login_tables),
                        ("idle_trunk", idle_tables), ("spread", thread_tables)):
         if name in r:
             lines += part(r)

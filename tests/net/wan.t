@@ -205,8 +205,12 @@ cut_in_a_transfer()
 	wan cut
 	wait_for 10 some_cut
 	wan up
-	await "$name" 30
-	await "$name-client" 30
+	await "$name" 60 || {
+		on inet "$EMULATOR" show "$LAB/wan-A"
+		on gA ss -tino
+		return 1
+	}
+	await "$name-client" 60
 }
 
 sent_some() { [ "$(wan_count A there delivered)" -gt 1000 ]; }

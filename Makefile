@@ -73,7 +73,7 @@ $(BUILD)/tests/bench/load: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/lo
 
 # The far side of a trunk, but for its loop, which the play has, and its log.
 $(BUILD)/tests/fuzz/trunk_far_fuzz: $(BUILD)/tests/fuzz/trunk_far_fuzz.o \
-		$(patsubst %,$(BUILD)/chroot/trunk_%.o,in out pool stream table)
+		$(patsubst %,$(BUILD)/chroot/trunk_%.o,in open out pool stream table)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)

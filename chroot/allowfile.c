@@ -12,7 +12,7 @@
 
 static struct {
 	const char *path;
-	int error; /* errno; EFBIG: the text is larger than its place */
+	int error;	  /* errno; EFBIG: the text is larger than its place */
 	struct stat seen; /* all zero: not there */
 	size_t length;
 	char text[TEXT_SIZE];

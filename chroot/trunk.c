@@ -23,7 +23,6 @@
 /* What epoll calls the near side; every other number is a stream's place. */
 #define EVENT_IN 0
 #define EVENT_OUT UINT32_MAX
-#define SECOND 1000000 /* us */
 #define HELLO_SECONDS 30
 #define GOODBYE_MS 1000
 #define ROUND_TRIP 50000 /* us, until it is known */
@@ -46,7 +45,7 @@ static uint64_t clock_us(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec / 1000;
+	return (uint64_t)now.tv_sec * TRUNK_SECOND + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* ---- start ---- */
@@ -128,9 +127,9 @@ static void take_event(struct trunk *trunk, const struct epoll_event *event)
 static bool has_work(struct trunk *trunk)
 {
 	return trunk->in_ready ||
-	       (!trunk->out_blocked && (trunk->out_end || list_first(trunk, LIST_NOTICES) ||
-					list_first(trunk, LIST_URGENT) ||
-					list_first(trunk, LIST_BULK)));
+	       (!trunk->out_blocked &&
+		(trunk->out_end || list_first(trunk, LIST_NOTICES) ||
+		 list_first(trunk, LIST_URGENT) || list_first(trunk, LIST_BULK)));
 }
 
 static int patience(struct trunk *trunk, uint64_t begin)
@@ -138,7 +137,7 @@ static int patience(struct trunk *trunk, uint64_t begin)
 	int wait = stream_expire(trunk);
 
 	if (!trunk->greeted)
-		wait = (int)((begin + HELLO_SECONDS * SECOND - trunk->now) / 1000 + 1);
+		wait = (int)((begin + HELLO_SECONDS * TRUNK_SECOND - trunk->now) / 1000 + 1);
 	return has_work(trunk) ? 0 : wait;
 }
 
@@ -153,7 +152,7 @@ static int trunk_turn(struct trunk *trunk, uint64_t begin)
 		take_event(trunk, &events[i]);
 	if (trunk->in_ready && in_read(trunk))
 		return -1;
-	if (!trunk->greeted && trunk->now - begin >= HELLO_SECONDS * SECOND)
+	if (!trunk->greeted && trunk->now - begin >= HELLO_SECONDS * TRUNK_SECOND)
 		return trunk_break(trunk, "no HELLO came");
 	out_fill(trunk);
 	out_write(trunk);

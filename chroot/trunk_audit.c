@@ -17,7 +17,6 @@
 
 #define LOG_SOCKET "/dev/log"
 #define LOG_PREFIX "<30>" /* daemon, info */
-#define RETRY_US 1000000
 
 static struct {
 	int fd; /* of the system's log; -1: stderr */
@@ -62,7 +61,7 @@ static bool audit_put(uint64_t now, const char *line, size_t length)
 		return write(STDERR_FILENO, line + prefix, length - prefix) > 0;
 	if (send(audit.fd, line, length - 1, MSG_NOSIGNAL) >= 0)
 		return true;
-	if (errno == EAGAIN || errno == ENOBUFS || now - audit.retried < RETRY_US)
+	if (errno == EAGAIN || errno == ENOBUFS || now - audit.retried < TRUNK_SECOND)
 		return false;
 	audit.retried = now;
 	return log_connect() == 0 && send(audit.fd, line, length - 1, MSG_NOSIGNAL) >= 0;

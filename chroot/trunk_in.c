@@ -10,7 +10,8 @@
 
 #include "trunk_parts.h"
 
-static int take_hello(struct trunk *trunk, const struct frame_header *header, const uint8_t *payload)
+static int take_hello(struct trunk *trunk, const struct frame_header *header,
+		      const uint8_t *payload)
 {
 	struct frame_hello hello;
 
@@ -49,7 +50,8 @@ static int take_data(struct trunk *trunk, const struct frame_header *header, con
 	return stream ? stream_take_data(trunk, stream, payload, header->length) : 0;
 }
 
-static int take_credit(struct trunk *trunk, const struct frame_header *header, const uint8_t *payload)
+static int take_credit(struct trunk *trunk, const struct frame_header *header,
+		       const uint8_t *payload)
 {
 	struct stream *stream = table_find(trunk, header->stream);
 
@@ -66,7 +68,8 @@ static int take_eof(struct trunk *trunk, const struct frame_header *header, cons
 	return stream ? stream_take_eof(trunk, stream) : 0;
 }
 
-static int take_reset(struct trunk *trunk, const struct frame_header *header, const uint8_t *payload)
+static int take_reset(struct trunk *trunk, const struct frame_header *header,
+		      const uint8_t *payload)
 {
 	struct stream *stream = table_find(trunk, header->stream);
 
@@ -112,20 +115,16 @@ static int take_misplaced(struct trunk *trunk, const struct frame_header *header
 }
 
 static int (*const takers[])(struct trunk *, const struct frame_header *, const uint8_t *) = {
-	[FRAME_HELLO] = take_hello,
-	[FRAME_OPEN] = take_open,
-	[FRAME_OPENED] = take_misplaced,
-	[FRAME_FAILED] = take_misplaced,
-	[FRAME_DATA] = take_data,
-	[FRAME_CREDIT] = take_credit,
-	[FRAME_EOF] = take_eof,
-	[FRAME_RESET] = take_reset,
-	[FRAME_PING] = take_ping,
-	[FRAME_PONG] = take_pong,
+	[FRAME_HELLO] = take_hello,	 [FRAME_OPEN] = take_open,
+	[FRAME_OPENED] = take_misplaced, [FRAME_FAILED] = take_misplaced,
+	[FRAME_DATA] = take_data,	 [FRAME_CREDIT] = take_credit,
+	[FRAME_EOF] = take_eof,		 [FRAME_RESET] = take_reset,
+	[FRAME_PING] = take_ping,	 [FRAME_PONG] = take_pong,
 	[FRAME_GOAWAY] = NULL, /* we open none */
 };
 
-static int take_frame(struct trunk *trunk, const struct frame_header *header, const uint8_t *payload)
+static int take_frame(struct trunk *trunk, const struct frame_header *header,
+		      const uint8_t *payload)
 {
 	if (header->type >= sizeof(takers) / sizeof(takers[0]) || !takers[header->type])
 		return 0;

@@ -10,7 +10,6 @@
 
 #include "trunk_parts.h"
 
-#define PING_EVERY 1000000 /* us */
 /* So many quiet streams go first, then a busy one all the same. */
 #define URGENT_IN_A_ROW 8
 
@@ -63,7 +62,7 @@ static void put_ping(struct trunk *trunk)
 {
 	uint8_t *payload;
 
-	if (trunk->ping_out || trunk->now - trunk->ping_sent < PING_EVERY)
+	if (trunk->ping_out || trunk->now - trunk->ping_sent < TRUNK_SECOND)
 		return;
 	payload = out_frame(trunk, FRAME_PING, 0, 8);
 	trunk->ping_out = true;

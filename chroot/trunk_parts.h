@@ -38,6 +38,7 @@
 #define TRUNK_NOTICE_ROOM 512
 #define TRUNK_OUT_SIZE (4 * FRAME_MAX + 3 * TRUNK_NOTICE_ROOM)
 #define TRUNK_PING_MAX 64
+#define TRUNK_SECOND 1000000u /* of the trunk's clock */
 
 enum stream_state {
 	STREAM_FREE,
@@ -76,27 +77,27 @@ struct link {
 struct stream {
 	uint32_t id; /* the near side's */
 	int fd;
-	uint8_t state;	 /* enum stream_state */
-	uint8_t notices; /* enum stream_notice */
-	uint8_t class;	 /* enum frame_class, of FAILED or RESET */
+	uint8_t state;		   /* enum stream_state */
+	uint8_t notices;	   /* enum stream_notice */
+	uint8_t class;		   /* enum frame_class, of FAILED or RESET */
 	uint8_t lists[LIST_KINDS]; /* enum trunk_list */
 	struct link links[LIST_KINDS];
-	bool readable;	 /* as far as we know */
-	bool hung_up;	 /* reading goes on to the end, however short it comes */
-	bool broken;	 /* writing failed: what looks like the server's end is none */
-	bool down_ended; /* the server's end was read */
-	bool up_ending;	 /* the near side said EOF */
-	bool up_ended;	 /* and the server was told */
-	int error;	 /* errno, of FAILED or RESET */
+	bool readable;	  /* as far as we know */
+	bool hung_up;	  /* reading goes on to the end, however short it comes */
+	bool broken;	  /* writing failed: what looks like the server's end is none */
+	bool down_ended;  /* the server's end was read */
+	bool up_ending;	  /* the near side said EOF */
+	bool up_ended;	  /* and the server was told */
+	int error;	  /* errno, of FAILED or RESET */
 	const char *text; /* static; NULL: what `error` says */
 	struct queue queue;
-	uint32_t window;      /* bytes that may be under way to the server or queued */
-	uint32_t up_credit;   /* of them, what the near side may still send */
-	uint32_t down_credit; /* that we may still send */
-	uint32_t filled;      /* bytes that came since filling_since */
+	uint32_t window;	/* bytes that may be under way to the server or queued */
+	uint32_t up_credit;	/* of them, what the near side may still send */
+	uint32_t down_credit;	/* that we may still send */
+	uint32_t filled;	/* bytes that came since filling_since */
 	uint32_t filling_since; /* us, wraps */
 	uint32_t last_read;
-	uint64_t up, down; /* bytes, in all */
+	uint64_t up, down;	  /* bytes, in all */
 	uint64_t begin, deadline; /* us */
 	struct frame_open open;
 };
@@ -107,7 +108,7 @@ struct trunk {
 	const char *reason; /* static; why it breaks */
 	uint64_t now;	    /* us, as of the last wait */
 	bool in_ready, in_hung_up, in_ended, out_blocked, out_broken;
-	bool greeted;	    /* the near side's HELLO came */
+	bool greeted; /* the near side's HELLO came */
 	bool pong_due, ping_out;
 	uint8_t pong[TRUNK_PING_MAX];
 	size_t pong_length;
@@ -160,10 +161,15 @@ void out_fill(struct trunk *trunk);
 /* One write; notes a blocked or broken output. */
 void out_write(struct trunk *trunk);
 
-/* trunk_stream.c */
+/* trunk_open.c */
 int stream_open(struct trunk *trunk, uint32_t id, const struct frame_open *open,
 		const uint8_t *early, size_t length);
-int stream_take_data(struct trunk *trunk, struct stream *stream, const uint8_t *data, size_t length);
+
+/* trunk_stream.c */
+/* FAILED before it began: denied, where there is a text, or for that errno. */
+void stream_refuse(struct trunk *trunk, struct stream *stream, int error, const char *text);
+int stream_take_data(struct trunk *trunk, struct stream *stream, const uint8_t *data,
+		     size_t length);
 int stream_take_credit(struct trunk *trunk, struct stream *stream, uint32_t credit);
 int stream_take_eof(struct trunk *trunk, struct stream *stream);
 /* The near side's RESET, or its going away: the server sees a reset. */

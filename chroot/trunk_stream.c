@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A stream's life: asked for, connecting, open, lingering perhaps, finished.
+ * A stream's life: connecting, open, lingering perhaps, finished.
  * Bytes go straight from the input buffer to the server, and from the server
  * straight into the output buffer; only what the server refuses is queued.
  */
@@ -8,11 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "allowfile.h"
 #include "connect.h"
 #include "trunk_parts.h"
 
-#define SECOND 1000000u /* us */
 /* A server that takes nothing for so long, and whom nobody waits for, has gone. */
 #define LINGER_SECONDS 60
 /* A stream is new for so many bytes, and quiet when it brings so few at a time. */
@@ -83,11 +81,12 @@ static void stream_finish(struct trunk *trunk, struct stream *stream, enum frame
 static void stream_fail(struct trunk *trunk, struct stream *stream, enum frame_class class,
 			int error, const char *text)
 {
-	enum stream_notice notice = stream->state == STREAM_CONNECTING ? NOTICE_FAILED : NOTICE_RESET;
+	enum stream_notice notice = stream->state == STREAM_CONNECTING ? NOTICE_FAILED :
+									 NOTICE_RESET;
 
 	stream->notices &= NOTICE_OPENED;
 	if (stream->state != STREAM_LINGERING) {
-		stream->class = (uint8_t)class;
+		stream->class = (uint8_t) class;
 		stream->error = error;
 		stream->text = text;
 		notify(trunk, stream, notice);
@@ -117,6 +116,11 @@ void stream_abort(struct trunk *trunk, struct stream *stream)
 	table_give(trunk, stream);
 }
 
+void stream_refuse(struct trunk *trunk, struct stream *stream, int error, const char *text)
+{
+	stream_fail(trunk, stream, text ? FRAME_DENIED : class_of(error), error, text);
+}
+
 /* Moves a stream on that has come to the end of a state. */
 void stream_settle(struct trunk *trunk, struct stream *stream)
 {
@@ -131,7 +135,7 @@ void stream_settle(struct trunk *trunk, struct stream *stream)
 	} else if (stream->state == STREAM_OPEN && stream->down_ended && stream->up_ending) {
 		table_unmap(trunk, stream);
 		stream->state = STREAM_LINGERING;
-		stream->deadline = trunk->now + LINGER_SECONDS * SECOND;
+		stream->deadline = trunk->now + LINGER_SECONDS * TRUNK_SECOND;
 		list_add(trunk, LIST_LINGERING, stream);
 	}
 }
@@ -284,7 +288,7 @@ static void write_queued(struct trunk *trunk, struct stream *stream)
 		return;
 	}
 	if (put && stream->state == STREAM_LINGERING) {
-		stream->deadline = trunk->now + LINGER_SECONDS * SECOND;
+		stream->deadline = trunk->now + LINGER_SECONDS * TRUNK_SECOND;
 		list_add(trunk, LIST_LINGERING, stream);
 	}
 	written(trunk, stream, (uint64_t)put);
@@ -336,73 +340,6 @@ int stream_take_eof(struct trunk *trunk, struct stream *stream)
 }
 
 /* ---- connecting ---- */
-
-static const char *refusal(const struct frame_open *open, struct address *address)
-{
-	struct allow_report report;
-
-	address->family = open->family == 4 ? AF_INET : AF_INET6;
-	memset(address->bytes, 0, sizeof(address->bytes));
-	memcpy(address->bytes, open->address, open->family == 4 ? 4 : 16);
-	if (address_is_mapped(address))
-		return "an IPv4 address inside IPv6 is not accepted";
-	if (!open->port)
-		return "there is no port 0";
-	return allowfile_ask(address, open->port, &report);
-}
-
-/* 0, or the errno of what stands in the way. */
-static int start_connecting(struct trunk *trunk, struct stream *stream, const struct address *address)
-{
-	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
-	const struct linger hard = { 1, 0 };
-
-	stream->fd = connect_start(address, stream->open.port);
-	if (stream->fd < 0)
-		return -stream->fd;
-	/* Whatever ends this process, a kill too, is no clean end to the server. */
-	setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-	event.data.u32 = table_index(trunk, stream);
-	if (epoll_ctl(trunk->epoll, EPOLL_CTL_ADD, stream->fd, &event))
-		return errno;
-	stream->deadline = trunk->now + CONNECT_SECONDS * SECOND;
-	list_add(trunk, LIST_CONNECTING, stream);
-	return 0;
-}
-
-static struct stream *take_place(struct trunk *trunk, uint32_t id)
-{
-	struct stream *stream = table_take(trunk, id);
-
-	if (!stream) {
-		stream_abort(trunk, list_first(trunk, LIST_LINGERING));
-		stream = table_take(trunk, id);
-	}
-	return stream;
-}
-
-int stream_open(struct trunk *trunk, uint32_t id, const struct frame_open *open,
-		const uint8_t *early, size_t length)
-{
-	struct stream *stream = take_place(trunk, id);
-	struct address address;
-	const char *text;
-	int error;
-
-	stream->fd = -1;
-	stream->state = STREAM_CONNECTING;
-	stream->open = *open;
-	stream->begin = trunk->now;
-	stream->window = stream->up_credit = TRUNK_CREDIT;
-	stream->down_credit = open->credit;
-	allowfile_refresh();
-	text = refusal(open, &address);
-	error = text ? EACCES : start_connecting(trunk, stream, &address);
-	if (!error)
-		return stream_take_data(trunk, stream, early, length);
-	stream_fail(trunk, stream, text ? FRAME_DENIED : class_of(error), error, text);
-	return 0;
-}
 
 /* The connection stands, or failed. */
 static void decided(struct trunk *trunk, struct stream *stream, uint32_t events)

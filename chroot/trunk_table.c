@@ -94,7 +94,9 @@ void table_give(struct trunk *trunk, struct stream *stream)
 
 static enum list_kind kind_of(enum trunk_list list)
 {
-	return list == LIST_NOTICES ? KIND_NOTICES : list <= LIST_BULK ? KIND_READING : KIND_DEADLINE;
+	return list == LIST_NOTICES ? KIND_NOTICES :
+	       list <= LIST_BULK    ? KIND_READING :
+				      KIND_DEADLINE;
 }
 
 /* What comes before or behind: a stream's link, or the list's own. */

@@ -228,7 +228,10 @@ static void put_hello(void)
 static void put_open(uint32_t stream, size_t early)
 {
 	const struct frame_open open = {
-		.family = 4, .address = { 127, 0, 0, 1 }, .port = port, .credit = CREDIT,
+		.family = 4,
+		.address = { 127, 0, 0, 1 },
+		.port = port,
+		.credit = CREDIT,
 	};
 
 	frame_put_open(out + FRAME_HEADER, &open);

@@ -38,9 +38,9 @@ static int play_limit(int resource, struct rlimit *limit);
 #include "../../chroot/trunk.c"
 #undef epoll_wait
 
-#define SLOTS 16    /* that the play knows */
-#define SERVERS 64  /* whose other ends are held */
-#define PLACES 20 /* of the trunk, lingering streams included */
+#define SLOTS 16   /* that the play knows */
+#define SERVERS 64 /* whose other ends are held */
+#define PLACES 20  /* of the trunk, lingering streams included */
 #define LAST_STEPS 4
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -170,8 +170,8 @@ static void send_frame(enum frame_type type, uint32_t stream, const uint8_t *pay
 	frame_put_header(header, type, length, stream);
 	if (send(play.near, header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL) !=
 		    (ssize_t)sizeof(header) ||
-	    (length && send(play.near, payload, length, MSG_DONTWAIT | MSG_NOSIGNAL) !=
-			       (ssize_t)length))
+	    (length &&
+	     send(play.near, payload, length, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)length))
 		play.wild = true; /* half a frame */
 }
 

@@ -13,7 +13,7 @@ from farside import (MEGABYTE, PATIENCE, V4, V6, Task, accept, allow, flood, is_
                      pattern, read_all, reset, same, wait_for)
 from trunkside import (CLIENT, CREDIT, CREDIT_FIRST, DATA, DENIED, EOF, FAILED, HELLO, KINDS, OPEN,
                        OPENED, PEER_RESET, REFUSED, RESET, RULES, TIMED_OUT, UNREACHABLE, WINDOW,
-                       Flow, Trunk, carry, frame, hello, number, open_payload,
+                       Flow, Trunk, carry, frame, hello, is_cut, number, open_payload,
                        push_until_stalled)
 
 
@@ -247,6 +247,18 @@ def t_byte_by_byte():
     trunk.close()
 
 
+def t_credit_in_quarters():
+    """credit is given back when a quarter of it has gone on to the server"""
+    trunk = Trunk()
+    stream, connection = trunk.connect()
+    trunk.send(DATA, stream, bytes(32692))
+    same(len(connection.recv(32692, socket.MSG_WAITALL)), 32692)
+    trunk.silent()
+    trunk.send(DATA, stream, bytes(WINDOW // 4 - 32692))
+    same(trunk.expect(CREDIT, stream), number(WINDOW // 4))
+    trunk.close()
+
+
 def t_window_grows():
     """an upload that its credit holds up, a round trip long, gets more of it"""
     trunk = Trunk()
@@ -417,7 +429,7 @@ def t_near_resets():
         if before:
             before(trunk, stream, connection)
         trunk.send(RESET, stream, b"\5gone")
-        assert is_reset(connection), f"{before}: the server saw a clean end"
+        assert is_cut(connection), f"{before}: the server saw a clean end"
         same(trunk.audit()[2], "reset", str(before))
         if before is downloading:
             break

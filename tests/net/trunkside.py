@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 
-from farside import PATIENCE, V4, Near, accept, listen, same
+from farside import PATIENCE, V4, Near, accept, is_reset, listen, same
 
 (HELLO, OPEN, OPENED, FAILED, DATA, CREDIT, EOF, RESET, PING, PONG, GOAWAY) = range(1, 12)
 REFUSED, UNREACHABLE, TIMED_OUT, DENIED, PEER_RESET, FULL = range(1, 7)
@@ -214,6 +214,19 @@ class Trunk(Near):
 def ready(trunk, seconds=0):
     """Whether a frame, or a part of one, is there."""
     return trunk.buffer or select.select([trunk.out], [], [], seconds)[0]
+
+
+def is_cut(connection):
+    """Whether the connection ended by a reset, however full it was: the kernel sends RST
+    once, and a receiver that just ran out of room takes it for no part of the
+    connection, until it sends something itself."""
+    connection.settimeout(1)
+    try:
+        return is_reset(connection)
+    except TimeoutError:
+        connection.settimeout(PATIENCE)
+        connection.send(b"?")
+        return is_reset(connection)
 
 
 class Flow:

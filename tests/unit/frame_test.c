@@ -16,8 +16,8 @@
 
 static void numbers_are_big_endian(void **state)
 {
-	static const uint32_t values[] = { 0, 1, 0xff, 0x100, 0xffff, 0x10000, 0x7fffffff,
-					   0x80000000, 0xffffffff };
+	static const uint32_t values[] = { 0,	    1,		0xff,	    0x100,     0xffff,
+					   0x10000, 0x7fffffff, 0x80000000, 0xffffffff };
 	uint8_t bytes[4];
 	size_t i;
 
@@ -68,8 +68,8 @@ static void header_has_a_longest_payload(void **state)
 
 static void hello_has_its_bytes(void **state)
 {
-	static const uint8_t wanted[FRAME_HELLO_SIZE] = { 'd', 'v', 'p', 'n', 0, 1, 0, 0,
-							  0, 0, 0x40, 0, 0, 0, 0x40, 0 };
+	static const uint8_t wanted[FRAME_HELLO_SIZE] = { 'd', 'v', 'p',  'n', 0, 1, 0,	   0,
+							  0,   0,   0x40, 0,   0, 0, 0x40, 0 };
 	const struct frame_hello hello = { 1, 16384, 16384 };
 	struct frame_hello got;
 	uint8_t bytes[FRAME_HELLO_SIZE];
@@ -104,9 +104,8 @@ static void hello_is_refused(void **state)
 
 /* The example of dvpn-trunk(7). */
 static const uint8_t open_bytes[FRAME_OPEN_SIZE] = {
-	4, 4, 0, 80, 10, 8, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	0, 4, 0, 0, 10, 7, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	0xc3, 0x50, 0, 0,
+	4, 4, 0,  80, 10, 8, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    0,    0, 4,
+	0, 0, 10, 7,  0,  9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc3, 0x50, 0, 0,
 };
 static const struct frame_open open_values = {
 	.family = 4,

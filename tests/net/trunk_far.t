@@ -254,7 +254,8 @@ def t_credit_in_quarters():
     trunk.send(DATA, stream, bytes(32692))
     same(len(connection.recv(32692, socket.MSG_WAITALL)), 32692)
     trunk.silent()
-    trunk.send(DATA, stream, bytes(WINDOW // 4 - 32692))
+    trunk.send(DATA, stream, bytes(32692))
+    trunk.send(DATA, stream, bytes(WINDOW // 4 - 2 * 32692))
     same(trunk.expect(CREDIT, stream), number(WINDOW // 4))
     trunk.close()
 

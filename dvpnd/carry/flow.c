@@ -25,6 +25,8 @@
 #define READ_MAX (2 * 32692)
 /* What one client may send before the others get their turn. */
 #define TURN_MAX (4 * READ_MAX)
+/* Streams that a flow tries: a link that closes, a trunk that is full. */
+#define TRIES_MAX 20
 /* Of silence, until the kernel asks whether a client is still there. */
 #define KEEPALIVE_SECONDS 300
 
@@ -75,7 +77,12 @@ static ssize_t far_read(struct flow *flow, void *buffer, size_t size)
 
 static ssize_t far_write(struct flow *flow, const void *data, size_t size)
 {
-	return flow->stream->ops->write(flow->stream, data, size);
+	ssize_t taken = flow->stream->ops->write(flow->stream, data, size);
+
+	if (taken > 0 && flow->stream->state == STREAM_OPENING &&
+	    queue_append(&flow->early, data, (size_t)taken) < 0)
+		return -1; /* errno is ENOMEM */
+	return taken;
 }
 
 static int far_shutdown(struct flow *flow)
@@ -196,6 +203,7 @@ static void flow_free(struct flow *flow, bool reset)
 		setsockopt(flow->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	close(flow->fd);
 	queue_clear(&flow->up.queue);
+	queue_clear(&flow->early);
 	queue_clear(&flow->down.queue);
 	TAILQ_REMOVE(&worker->flows, flow, of_worker);
 	routes_put(flow->routes);
@@ -260,14 +268,29 @@ void flow_gateway_failed(struct flow *flow)
 	try_candidates(flow);
 }
 
-/* The stream that was tried came to nothing, and nothing was sent. */
+/* The next stream has to be told all that this one was. */
+static void take_back(struct flow *flow)
+{
+	const void *data;
+	size_t size;
+
+	while ((data = queue_peek(&flow->up.queue, &size)) && queue_append(&flow->early, data, size) == 0)
+		queue_consume(&flow->up.queue, size);
+	queue_clear(&flow->up.queue);
+	flow->up.queue = flow->early;
+	queue_init(&flow->early, &flow->worker->pool);
+	flow->up.bytes = 0;
+	if (flow->up.state == HALF_DONE)
+		flow->up.state = HALF_ENDING;
+}
+
+/* The stream that was tried came to nothing, and nothing has reached the far host. */
 static void try_again(struct flow *flow)
 {
 	flow->link_id = 0;
 	let_go(flow);
 	flow->state = FLOW_WAITING;
-	if (flow->up.state == HALF_DONE)
-		flow->up.state = HALF_ENDING; /* the next stream has to be told as well */
+	take_back(flow);
 	set_watcher(flow, &flow->readable, false);
 	try_candidates(flow);
 }
@@ -289,11 +312,14 @@ static void stream_failed(struct flow *flow)
 	const struct stream *stream = flow->stream;
 	char how[256];
 
-	if (stream->outcome == STREAM_AGAIN && flow->state == FLOW_OPENING && !flow->up.bytes) {
+	if (stream->outcome == STREAM_AGAIN && flow->tries++ < TRIES_MAX) {
 		try_again(flow);
 		return;
 	}
-	snprintf(how, sizeof(how), "%s: %s", stream_outcome_name(stream->outcome), stream->reason);
+	snprintf(how, sizeof(how), "%s: %s",
+		 stream->outcome == STREAM_AGAIN ? "no way through" :
+						   stream_outcome_name(stream->outcome),
+		 stream->reason);
 	flow_break(flow, how);
 }
 
@@ -326,6 +352,7 @@ static void flow_step(struct flow *flow)
 {
 	if (flow->state == FLOW_OPENING && flow->stream->state == STREAM_CONNECTED) {
 		flow->state = FLOW_CONNECTED;
+		queue_clear(&flow->early);
 		ev_timer_stop(flow->worker->loop, &flow->deadline);
 	}
 	if (flow->state == FLOW_CONNECTED || (flow->stream && flow->stream->early))
@@ -384,6 +411,8 @@ void flow_attach(struct flow *flow, struct link *link)
 	}
 	flow->stream->wake = on_wake;
 	flow->stream->owner = flow;
+	if (flow->stream->early)
+		set_watchers(flow);
 }
 
 /* A client that has vanished shows by its silence, one that resets at once. */
@@ -419,6 +448,7 @@ void flow_start(struct worker *worker, const struct flow_request *request, struc
 	flow->fd = request->fd;
 	flow->started = ev_now(worker->loop);
 	queue_init(&flow->up.queue, &worker->pool);
+	queue_init(&flow->early, &worker->pool);
 	queue_init(&flow->down.queue, &worker->pool);
 	ev_io_init(&flow->readable, on_client, flow->fd, EV_READ);
 	ev_io_init(&flow->writable, on_client, flow->fd, EV_WRITE);

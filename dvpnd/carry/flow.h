@@ -55,6 +55,8 @@ struct flow {
 	struct ev_io readable, writable;
 	struct ev_timer deadline; /* of waiting and opening */
 	struct half up, down;	  /* client to far host, and back */
+	struct queue early;	  /* sent before the far host had accepted: kept for another try */
+	unsigned tries;		  /* streams that came to nothing */
 	double started;		  /* ev_now */
 	char trouble[256];	  /* why the candidates before this one failed */
 };

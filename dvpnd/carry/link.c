@@ -27,6 +27,8 @@
 /* Seconds of round trip from which opens are spread over links, so many on each. */
 #define LONG_WAY 0.01
 #define OPENS_MAX 8
+/* Of link_pause. */
+#define PAUSE_SECONDS 0.05
 /* How long a link that drains waits for the far side to close its channels. */
 #define DRAIN_SECONDS 5.0
 
@@ -222,7 +224,12 @@ static void on_attempt(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
 	(void)loop;
 	(void)events;
-	address_failed(timer->data, ETIMEDOUT);
+	struct link *link = timer->data;
+
+	if (link->state == LINK_UP)
+		worker_touch(link->worker, link->gateway);
+	else
+		address_failed(link, ETIMEDOUT);
 }
 
 /* ---- names ---- */
@@ -377,7 +384,8 @@ void link_up(struct link *link)
 
 bool link_has_room(const struct link *link)
 {
-	if (link->state != LINK_UP || link->draining || link->ended || channels_stuck(link))
+	if (link->state != LINK_UP || link->draining || link->ended || channels_stuck(link) ||
+	    ev_is_active(&link->attempt))
 		return false;
 	if (gateway_has_trunk(link->gateway))
 		return trunks_room(link);
@@ -397,6 +405,13 @@ struct stream *link_open(struct link *link, const struct addr *dest, uint16_t po
 static bool busy(const struct link *link)
 {
 	return channels_busy(link) || trunks_busy(link);
+}
+
+void link_pause(struct link *link)
+{
+	ev_timer_stop(link->worker->loop, &link->attempt);
+	ev_timer_set(&link->attempt, PAUSE_SECONDS, 0);
+	ev_timer_start(link->worker->loop, &link->attempt);
 }
 
 void link_drain(struct link *link)

@@ -64,7 +64,7 @@ struct link {
 	size_t address_count, address_next;
 	struct resolve_query *query;
 	struct ev_timer deadline; /* of connecting and logging in; later: idle */
-	struct ev_timer attempt;  /* of one address while others are left */
+	struct ev_timer attempt;  /* of one address while others are left; later: a pause */
 	struct ev_timer keepalive;
 
 	/* the socket */
@@ -102,6 +102,9 @@ bool link_has_room(const struct link *link);
 /* A stream of the kind that suits the gateway.  NULL where memory is out. */
 struct stream *link_open(struct link *link, const struct addr *dest, uint16_t port,
 			 const struct addr *client, uint16_t client_port);
+
+/* No new streams for a moment. */
+void link_pause(struct link *link);
 
 /* No new streams from now on; ends with the last one. */
 void link_drain(struct link *link);

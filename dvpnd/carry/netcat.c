@@ -94,6 +94,10 @@ static void netcat_refused(struct channel *channel, const char *error)
 	if (channels_open(link) && strstr(error, "connect failed")) {
 		gateway_link_refused(link->gateway, link, channels_open(link));
 		channel_fail(channel, STREAM_AGAIN, "%s", error);
+	} else if (link->served) {
+		/* sshd frees a session a little later than its channel */
+		link_pause(link);
+		channel_fail(channel, STREAM_AGAIN, "%s", error);
 	} else {
 		channel_fail(channel, STREAM_BROKEN,
 			     "the far sshd gives no session: %s; is MaxSessions 0 there?", error);

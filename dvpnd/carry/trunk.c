@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "carry/channel.h"
 #include "carry/gateway.h"
@@ -26,6 +27,12 @@
  * there are many streams, or when one has run into that. */
 #define TRUNKS_MAX 4
 #define STREAMS_FEW 16
+/* Streams that wait for a far HELLO, which tells how many it takes. */
+#define STREAMS_UNTOLD 1000
+/* Frames that the far side does not take: then it does not read at all. */
+#define OUT_MAX ((size_t)8 << 20)
+/* PINGs without an answer until the far side counts as gone. */
+#define SILENT_MAX 3
 
 static const struct stream_ops trunk_ops;
 
@@ -142,8 +149,10 @@ void trunk_send(struct trunk *trunk, enum frame_type type, uint32_t id, const vo
 	uint8_t header[FRAME_HEADER];
 
 	frame_put_header(header, type, length, id);
-	if (queue_append(&trunk->out, header, sizeof(header)) < 0 ||
-	    queue_append(&trunk->out, payload, length) < 0)
+	if (trunk->out.size > OUT_MAX)
+		trunk_fail(trunk, "the far netcat takes no frames");
+	else if (queue_append(&trunk->out, header, sizeof(header)) < 0 ||
+		 queue_append(&trunk->out, payload, length) < 0)
 		trunk_fail(trunk, "out of memory");
 	else if (trunk->link)
 		link_touch(trunk->link);
@@ -158,6 +167,7 @@ static void push(struct trunk *trunk)
 		ssize_t taken = trunk->carrier->ops->write(trunk->carrier, data, size);
 
 		if (taken > 0) {
+			trunk->window_full = false;
 			queue_consume(&trunk->out, (size_t)taken);
 			continue;
 		}
@@ -167,6 +177,15 @@ static void push(struct trunk *trunk)
 			trunk_fail(trunk, "%s", trunk->carrier->reason);
 		return;
 	}
+}
+
+/* One answer is owed at a time, however often it is asked for. */
+static void send_pong(struct trunk *trunk)
+{
+	if (!trunk->pong_due || trunk->out.size >= BACKLOG)
+		return;
+	trunk->pong_due = false;
+	trunk_send(trunk, FRAME_PONG, 0, trunk->pong, trunk->pong_size);
 }
 
 /* Each blocked stream has a turn; who can't go on lines up again, at the end. */
@@ -206,6 +225,7 @@ static void send_open(struct trunk_stream *stream)
 void trunk_up(struct trunk *trunk)
 {
 	struct trunk_stream *stream, *next;
+	uint32_t opened = 0;
 
 	ev_timer_stop(trunk->worker->loop, &trunk->hello);
 	trunk->state = TRUNK_UP;
@@ -213,16 +233,33 @@ void trunk_up(struct trunk *trunk)
 	trunk_ping(trunk);
 	for (stream = TAILQ_FIRST(&trunk->streams); stream; stream = next) {
 		next = TAILQ_NEXT(stream, entry);
-		send_open(stream);
+		if (opened++ < trunk->far_streams) {
+			send_open(stream);
+		} else {
+			trunk_stream_detach(stream);
+			trunk_stream_fail(stream, STREAM_AGAIN, "the trunk is full");
+		}
 		trunk_stream_wake(stream);
 	}
 }
 
+uint64_t trunk_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 void trunk_ping(struct trunk *trunk)
 {
-	uint64_t now = (uint64_t)(ev_time() * 1e6);
+	uint64_t now = trunk_clock();
 
-	if (trunk->state == TRUNK_UP)
+	if (trunk->state != TRUNK_UP)
+		return;
+	if (trunk->silent++ >= SILENT_MAX)
+		trunk_fail(trunk, "the far netcat does not answer");
+	else
 		trunk_send(trunk, FRAME_PING, 0, &now, sizeof(now));
 }
 
@@ -443,7 +480,13 @@ static void on_no_hello(struct ev_loop *loop, struct ev_timer *timer, int events
 
 void trunk_no_hello(struct trunk *trunk, const char *why)
 {
-	gateway_no_trunk(trunk->link->gateway, why);
+	const struct trunk *other;
+	bool known = false;
+
+	TAILQ_FOREACH(other, &trunk->link->trunks, entry)
+		known |= other->state == TRUNK_UP;
+	if (!known)
+		gateway_no_trunk(trunk->link->gateway, why);
 	trunk_fail(trunk, "netcat there has no trunk: %s", why);
 }
 
@@ -474,7 +517,7 @@ struct trunk *trunk_start_on(struct link *link, struct stream *carrier)
 	trunk->carrier->owner = trunk;
 	trunk->link = link;
 	trunk->worker = link->worker;
-	trunk->far_streams = FRAME_SLOTS;
+	trunk->far_streams = STREAMS_UNTOLD;
 	TAILQ_INIT(&trunk->streams);
 	TAILQ_INIT(&trunk->blocked);
 	queue_init(&trunk->out, &link->worker->pool);
@@ -488,7 +531,8 @@ struct trunk *trunk_start_on(struct link *link, struct stream *carrier)
 
 static bool has_room(const struct trunk *trunk)
 {
-	return trunk->state <= TRUNK_UP && trunk->stream_count < trunk->far_streams;
+	return trunk->state <= TRUNK_UP && trunk->stream_count < trunk->far_streams &&
+	       trunk->silent <= 1 && ev_now(trunk->worker->loop) >= trunk->full_until;
 }
 
 bool trunks_room(const struct link *link)
@@ -575,8 +619,12 @@ void trunks_step(struct link *link)
 
 	for (trunk = TAILQ_FIRST(&link->trunks); trunk; trunk = next) {
 		next = TAILQ_NEXT(trunk, entry);
-		if (trunk->state != TRUNK_DEAD)
+		if (trunk->state == TRUNK_LEAVING && !trunk->stream_count)
+			trunk_fail(trunk, "the far netcat left");
+		if (trunk->state != TRUNK_DEAD) {
+			send_pong(trunk);
 			push(trunk);
+		}
 		if (trunk->state != TRUNK_DEAD)
 			wake_blocked(trunk);
 		if (trunk->state == TRUNK_DEAD)

@@ -14,6 +14,9 @@
 #include "carry/trunk_private.h"
 #include "carry/worker.h"
 
+/* No new streams for so long, when the far side had no room for one. */
+#define FULL_SECONDS 1.0
+
 static const struct {
 	enum frame_class class;
 	enum stream_outcome outcome;
@@ -82,7 +85,8 @@ static void pong_frame(struct trunk *trunk)
 	if (trunk->control_size != sizeof(then))
 		return;
 	memcpy(&then, trunk->control, sizeof(then));
-	took = ev_time() - (double)then / 1e6;
+	trunk->silent = 0;
+	took = ((double)trunk_clock() - (double)then) / 1e6;
 	if (took > 0 && (!trunk->round_trip || took < trunk->round_trip))
 		trunk->round_trip = took;
 }
@@ -94,13 +98,16 @@ static void trunk_frame(struct trunk *trunk)
 		trunk_fail(trunk, "the far netcat said hello twice");
 		break;
 	case FRAME_PING:
-		trunk_send(trunk, FRAME_PONG, 0, trunk->control,
-			   trunk->control_size < 64 ? trunk->control_size : 64);
+		trunk->pong_due = true;
+		trunk->pong_size = trunk->control_size < 64 ? trunk->control_size : 64;
+		memcpy(trunk->pong, trunk->control, trunk->pong_size);
 		break;
 	case FRAME_PONG:
 		pong_frame(trunk);
 		break;
 	case FRAME_GOAWAY:
+		if (trunk->state == TRUNK_LEAVING)
+			break;
 		log_info("%s: the far netcat takes no more streams: %s", trunk->link->settings->site,
 			 text_at(trunk, 0));
 		trunk->state = TRUNK_LEAVING;
@@ -129,8 +136,8 @@ static void stream_over(struct trunk *trunk, struct trunk_stream *stream, size_t
 {
 	unsigned class = trunk->control_size ? trunk->control[0] : 0;
 
-	if (class == FRAME_FULL && trunk->stream_count > 1)
-		trunk->far_streams = trunk->stream_count - 1;
+	if (class == FRAME_FULL)
+		trunk->full_until = ev_now(trunk->worker->loop) + FULL_SECONDS;
 	trunk_stream_detach(stream);
 	fail_by_class(stream, class, text_at(trunk, text));
 }

@@ -63,6 +63,11 @@ struct trunk {
 	bool window_full; /* sshd's window, not the link, has held it up */
 	char reason[200];
 	struct ev_timer hello;
+	unsigned silent;   /* PINGs sent since the last PONG */
+	double full_until; /* the far side had no room: no streams before */
+	bool pong_due;
+	uint8_t pong[64];
+	size_t pong_size;
 	double round_trip; /* least seen, seconds; 0: none yet */
 
 	struct trunk_stream_list streams, blocked;
@@ -92,6 +97,7 @@ void trunk_send(struct trunk *trunk, enum frame_type type, uint32_t id, const vo
 		size_t length);
 void trunk_up(struct trunk *trunk);
 void trunk_ping(struct trunk *trunk);
+uint64_t trunk_clock(void); /* microseconds, monotonic */
 void trunk_fail(struct trunk *trunk, const char *format, ...) LOG_PRINTF(2, 3);
 void trunk_no_hello(struct trunk *trunk, const char *why);
 

@@ -41,7 +41,6 @@ static enum frame_class class_of(int error)
 	case ENOBUFS:
 	case ENOMEM:
 	case ENOSPC:
-	case EADDRNOTAVAIL: /* no local port is left */
 		return FRAME_FULL;
 	default:
 		return FRAME_UNREACHABLE;

@@ -125,11 +125,9 @@ def thread_tables(r):
 
 def text(r):
     facts = r["facts"]
-    lines = ["%s; %s; %s; libssh2 %s.  Other work was %s." % (
-        facts["date"], facts["machine"], facts["versions"]["OpenSSH"],
-        facts["versions"]["libssh2"],
-        "under way on the machine: a load of %.1f when this began" % r["load"]
-        if r["load"] > 0.5 else "not under way")]
+    lines = ["%s; %s; %s; libssh2 %s." % (facts["date"], facts["machine"],
+                                          facts["versions"]["OpenSSH"],
+                                          facts["versions"]["libssh2"])]
     for name, part in (("start", map_tables), ("active", active_tables), ("logins", login_tables),
                        ("idle_trunk", idle_tables), ("spread", thread_tables)):
         if name in r:

@@ -201,6 +201,7 @@ static void flow_free(struct flow *flow, bool reset)
 	ev_timer_stop(worker->loop, &flow->deadline);
 	if (reset)
 		setsockopt(flow->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	hangup_remove(&worker->hangup, flow->fd);
 	close(flow->fd);
 	queue_clear(&flow->up.queue);
 	queue_clear(&flow->early);

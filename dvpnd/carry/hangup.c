@@ -44,3 +44,10 @@ int hangup_add(struct hangup *hangup, int fd, void *arg)
 
 	return epoll_ctl(hangup->io.fd, EPOLL_CTL_ADD, fd, &event);
 }
+
+void hangup_remove(struct hangup *hangup, int fd)
+{
+	struct epoll_event unused = { 0 };
+
+	epoll_ctl(hangup->io.fd, EPOLL_CTL_DEL, fd, &unused);
+}

@@ -270,7 +270,8 @@ void trunk_ping(struct trunk *trunk)
  * measured rate, and what arrives in the time of a turn.  While the credit is what
  * limits the rate, that is more than the credit, and it grows; once the path is
  * full, it stays.  More would only make a longer queue somewhere on the way, with
- * everybody's keystrokes in it.
+ * everybody's keystrokes in it.  A young stream that uses up what it has doubles it
+ * each round trip, as TCP does.
  */
 static void measure_rate(struct trunk_stream *stream, size_t size)
 {
@@ -280,9 +281,13 @@ static void measure_rate(struct trunk_stream *stream, size_t size)
 								       TRUNK_ROUND_TRIP_MIN;
 
 	stream->epoch_bytes += size;
-	if (took < 2 * round_trip)
+	if (took < (stream->settled ? 2 : 1) * round_trip)
 		return;
-	wanted = (double)stream->epoch_bytes / took * (1.5 * round_trip + TRUNK_TURN);
+	if (!stream->settled && (double)stream->epoch_bytes / took * round_trip < 0.6 * stream->target)
+		stream->settled = true;
+	wanted = stream->settled ?
+			 (double)stream->epoch_bytes / took * (1.5 * round_trip + TRUNK_TURN) :
+			 2.0 * stream->target;
 	stream->target = wanted < TRUNK_CREDIT	   ? TRUNK_CREDIT :
 			 wanted > TRUNK_CREDIT_MAX ? TRUNK_CREDIT_MAX :
 						     (uint32_t)wanted;

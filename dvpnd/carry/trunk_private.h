@@ -38,6 +38,7 @@ struct trunk_stream {
 	uint32_t target;   /* what may_receive is kept at */
 	double epoch_start;	/* of measuring what the path holds */
 	uint64_t epoch_bytes;
+	bool settled; /* the credit has met what the path holds */
 	bool owned;
 	bool blocked;	/* in trunk->blocked */
 	bool woken;	/* in the list of those that a read has given something */

@@ -91,6 +91,30 @@ names_follow()
 	wait_for 10 on hA getent ahostsv4 new.saturday
 }
 
+# Each reload starts programs, of which each has a copy of every descriptor for a
+# moment, while connections come and go.
+again_and_again()
+{
+	local port n mark
+	port=$(next_port)
+	start hB "server-$port" "$PEER" listen :: "$port" -k -r "$LAB/run/ready-$port" \
+		recv=100 send=100 eof half
+	wait_for 10 test -e "$LAB/run/ready-$port"
+	# shellcheck disable=SC2016
+	start hA churn bash -c 'for ((n = 0; n < 60; n++)); do
+		"$0" connect "$1" "$2" -n 20 send=100 recv=100 half eof || exit 1
+	done' "$PEER" "$(lan4 B)" "$port"
+	for ((n = 0; n < 300; n++)); do
+		! ended churn || break
+		mark=$(log_mark dvpnd-A)
+		kill -HUP "$(pid_of dvpnd-A)"
+		wait_for 20 grep_log_since dvpnd-A "$mark" "map: "
+	done
+	echo "$n reloads"
+	await churn 60
+	running dvpnd-A
+}
+
 lab_topology
 lab_keys
 lab_names
@@ -104,5 +128,6 @@ check "SIGHUP reads the map" removed_by_signal
 check "a bad line is named, and does no harm" with_a_bad_line
 check "dvpnctl reload reads the map" by_control
 check "the LAN learns a new name" names_follow
+check "reload after reload, while connections come and go" again_and_again
 check "the transfer ends whole" transfer_end
 lab_finish

@@ -45,14 +45,9 @@ void channel_fail(struct channel *channel, enum stream_outcome outcome, const ch
 {
 	va_list args;
 
-	if (channel->stream.state == STREAM_FAILED)
-		return;
 	va_start(args, format);
-	vsnprintf(channel->stream.reason, sizeof(channel->stream.reason), format, args);
+	channel->changed |= stream_fail(&channel->stream, outcome, format, args);
 	va_end(args);
-	channel->stream.state = STREAM_FAILED;
-	channel->stream.outcome = outcome;
-	channel->changed = true;
 }
 
 bool channel_closed(const struct channel *channel)

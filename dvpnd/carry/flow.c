@@ -38,13 +38,6 @@ const char *flow_state_name(enum flow_state state)
 	return names[state];
 }
 
-const char *stream_outcome_name(enum stream_outcome outcome)
-{
-	static const char *const names[] = { "pending", "ok",	  "refused", "unreachable", "timed out",
-					     "denied",	"reset", "broken",  "try again",   "link lost" };
-	return names[outcome];
-}
-
 /* ---- the two sides ---- */
 
 /* Calls as read(2), write(2), shutdown(2): at -1 errno is EAGAIN, or anything

@@ -128,13 +128,6 @@ const char *link_endpoint(const struct link *link, char *text, size_t size);
 
 /* ---- session.c ---- */
 
-/* What a site proves itself with: the private key file's text.  Counted by
- * atomics, wiped when freed. */
-struct identity;
-struct identity *identity_load(const char *path); /* NULL and a log line */
-struct identity *identity_get(struct identity *identity);
-void identity_put(struct identity *identity);
-
 /* The TCP connection is there: starts the handshake.  Marks the link dead where
  * it can't. */
 void session_start(struct link *link);

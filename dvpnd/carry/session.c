@@ -12,17 +12,15 @@
  */
 #include <errno.h>
 #include <libssh2.h>
-#include <openssl/crypto.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "carry/channel.h"
 #include "carry/gateway.h"
 #include "carry/hostkeys.h"
+#include "carry/identity.h"
 #include "carry/link.h"
 #include "carry/worker.h"
 
@@ -349,52 +347,6 @@ static int check_host_key(struct link *link)
 }
 
 /* ---- login ---- */
-
-struct identity {
-	atomic_uint references;
-	char *path;
-	char *key; /* the private key file's text */
-	size_t size;
-};
-
-struct identity *identity_load(const char *path)
-{
-	struct identity *identity = calloc(1, sizeof(*identity));
-	struct stat st;
-
-	if (!identity)
-		return NULL;
-	atomic_init(&identity->references, 1);
-	identity->path = strdup(path);
-	if (stat(path, &st) == 0 && st.st_mode & 077) {
-		log_errorx("%s: the private key may be read by others; run: chmod 600 %s", path, path);
-	} else if ((identity->key = hostkeys_read(path, &identity->size)) == NULL) {
-		log_warn("can't read the private key %s; make one with: ssh-keygen -t ed25519 -N '' -f %s",
-			 path, path);
-	}
-	if (!identity->path || !identity->key) {
-		identity_put(identity);
-		return NULL;
-	}
-	return identity;
-}
-
-struct identity *identity_get(struct identity *identity)
-{
-	atomic_fetch_add(&identity->references, 1);
-	return identity;
-}
-
-void identity_put(struct identity *identity)
-{
-	if (!identity || atomic_fetch_sub(&identity->references, 1) != 1)
-		return;
-	if (identity->key)
-		OPENSSL_cleanse(identity->key, identity->size);
-	free(identity->key);
-	free(identity->path);
-	free(identity);
-}
 
 static int login(struct link *link)
 {

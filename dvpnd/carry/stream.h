@@ -11,6 +11,7 @@
 #ifndef DVPND_CARRY_STREAM_H
 #define DVPND_CARRY_STREAM_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -60,5 +61,9 @@ struct stream {
 };
 
 const char *stream_outcome_name(enum stream_outcome outcome);
+
+/* For the kinds: the first failure counts.  False where there was one before. */
+bool stream_fail(struct stream *stream, enum stream_outcome outcome, const char *format,
+		 va_list args) __attribute__((format(printf, 3, 0)));
 
 #endif

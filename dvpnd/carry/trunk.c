@@ -54,13 +54,9 @@ void trunk_stream_fail(struct trunk_stream *stream, enum stream_outcome outcome,
 {
 	va_list args;
 
-	if (stream->stream.state == STREAM_FAILED)
-		return;
 	va_start(args, format);
-	vsnprintf(stream->stream.reason, sizeof(stream->stream.reason), format, args);
+	stream_fail(&stream->stream, outcome, format, args);
 	va_end(args);
-	stream->stream.state = STREAM_FAILED;
-	stream->stream.outcome = outcome;
 }
 
 /* Out of the trunk's tables: no frame will find it any more. */

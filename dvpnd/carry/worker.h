@@ -19,6 +19,7 @@
 #include "carry/flow.h"
 #include "carry/gateway.h"
 #include "carry/hangup.h"
+#include "carry/identity.h"
 #include "carry/link.h"
 
 struct worker_report;

@@ -107,7 +107,7 @@ static void block_give(struct pool *pool, uint16_t block)
 	*list = block;
 }
 
-static void queue_drop_first(struct pool *pool, struct queue *queue)
+static void pool_queue_drop_first(struct pool *pool, struct queue *queue)
 {
 	uint16_t block = queue->first;
 
@@ -119,7 +119,7 @@ static void queue_drop_first(struct pool *pool, struct queue *queue)
 
 /* Bytes that stay within one block are moved to its front, so that they never
  * take a second one. */
-static void queue_compact(struct pool *pool, struct queue *queue, size_t size)
+static void pool_queue_compact(struct pool *pool, struct queue *queue, size_t size)
 {
 	uint8_t *data = block_data(pool, queue->first);
 
@@ -129,10 +129,10 @@ static void queue_compact(struct pool *pool, struct queue *queue, size_t size)
 	queue->start = 0;
 }
 
-int queue_append(struct pool *pool, struct queue *queue, const uint8_t *data, size_t size)
+int pool_queue_append(struct pool *pool, struct queue *queue, const uint8_t *data, size_t size)
 {
 	if (queue->first)
-		queue_compact(pool, queue, size);
+		pool_queue_compact(pool, queue, size);
 	while (size) {
 		size_t used = (queue->start + queue->bytes) % POOL_BLOCK;
 		size_t part = POOL_BLOCK - used < size ? POOL_BLOCK - used : size;
@@ -157,7 +157,7 @@ int queue_append(struct pool *pool, struct queue *queue, const uint8_t *data, si
 }
 
 /* The bytes, which are also left in *wanted. */
-static int queue_pieces(const struct pool *pool, const struct queue *queue,
+static int pool_queue_pieces(const struct pool *pool, const struct queue *queue,
 			struct iovec pieces[PIECES], size_t *wanted)
 {
 	size_t left = queue->bytes, offset = queue->start;
@@ -177,19 +177,19 @@ static int queue_pieces(const struct pool *pool, const struct queue *queue,
 	return count;
 }
 
-static void queue_consume(struct pool *pool, struct queue *queue, size_t size)
+static void pool_queue_consume(struct pool *pool, struct queue *queue, size_t size)
 {
 	size_t end = queue->start + size;
 
 	queue->bytes -= (uint32_t)size;
 	for (; end >= POOL_BLOCK; end -= POOL_BLOCK)
-		queue_drop_first(pool, queue);
+		pool_queue_drop_first(pool, queue);
 	queue->start = (uint16_t)end;
 	if (queue->bytes == 0)
-		queue_clear(pool, queue);
+		pool_queue_clear(pool, queue);
 }
 
-ssize_t queue_write(struct pool *pool, struct queue *queue, int fd)
+ssize_t pool_queue_write(struct pool *pool, struct queue *queue, int fd)
 {
 	struct iovec pieces[PIECES];
 	ssize_t put, total = 0;
@@ -198,12 +198,12 @@ ssize_t queue_write(struct pool *pool, struct queue *queue, int fd)
 	/* Up to a write that comes back short: only after that does the kernel
 	 * tell of room once more. */
 	while (queue->bytes) {
-		int count = queue_pieces(pool, queue, pieces, &wanted);
+		int count = pool_queue_pieces(pool, queue, pieces, &wanted);
 
 		put = writev(fd, pieces, count);
 		if (put < 0)
 			return errno == EAGAIN || errno == EINTR ? total : -1;
-		queue_consume(pool, queue, (size_t)put);
+		pool_queue_consume(pool, queue, (size_t)put);
 		total += put;
 		if ((size_t)put < wanted)
 			break;
@@ -211,9 +211,9 @@ ssize_t queue_write(struct pool *pool, struct queue *queue, int fd)
 	return total;
 }
 
-void queue_clear(struct pool *pool, struct queue *queue)
+void pool_queue_clear(struct pool *pool, struct queue *queue)
 {
 	while (queue->first)
-		queue_drop_first(pool, queue);
+		pool_queue_drop_first(pool, queue);
 	memset(queue, 0, sizeof(*queue));
 }

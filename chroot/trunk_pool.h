@@ -49,11 +49,11 @@ uint32_t pool_blocks_beyond(uint32_t bytes);
 bool pool_promise(struct pool *pool, uint32_t blocks);
 
 /* -1: a promise was not kept, which is a fault of ours. */
-int queue_append(struct pool *pool, struct queue *queue, const uint8_t *data, size_t size);
+int pool_queue_append(struct pool *pool, struct queue *queue, const uint8_t *data, size_t size);
 
 /* Writes what is taken now.  The bytes, or -1 with errno, not EAGAIN. */
-ssize_t queue_write(struct pool *pool, struct queue *queue, int fd);
+ssize_t pool_queue_write(struct pool *pool, struct queue *queue, int fd);
 
-void queue_clear(struct pool *pool, struct queue *queue);
+void pool_queue_clear(struct pool *pool, struct queue *queue);
 
 #endif

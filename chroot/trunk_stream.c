@@ -68,7 +68,7 @@ static void stream_finish(struct trunk *trunk, struct stream *stream, enum frame
 		stream->fd = -1;
 	}
 	audit_stream(trunk, stream, results[class]);
-	queue_clear(&trunk->pool, &stream->queue);
+	pool_queue_clear(&trunk->pool, &stream->queue);
 	trunk->pool.unpromised += pool_blocks_beyond(stream->window);
 	stream->window = 0;
 	list_remove(trunk, KIND_READING, stream);
@@ -251,7 +251,7 @@ static void write_failed(struct trunk *trunk, struct stream *stream, int error)
 		stream_lost(trunk, stream, error);
 		return;
 	}
-	queue_clear(&trunk->pool, &stream->queue);
+	pool_queue_clear(&trunk->pool, &stream->queue);
 	stream->broken = stream->readable = stream->hung_up = true;
 	stream->error = error;
 	schedule(trunk, stream);
@@ -280,7 +280,7 @@ static void written(struct trunk *trunk, struct stream *stream, uint64_t size)
 
 static void write_queued(struct trunk *trunk, struct stream *stream)
 {
-	ssize_t put = queue_write(&trunk->pool, &stream->queue, stream->fd);
+	ssize_t put = pool_queue_write(&trunk->pool, &stream->queue, stream->fd);
 
 	if (put < 0) {
 		write_failed(trunk, stream, errno);
@@ -316,7 +316,7 @@ int stream_take_data(struct trunk *trunk, struct stream *stream, const uint8_t *
 		}
 		put = put < 0 ? 0 : put;
 	}
-	if (queue_append(&trunk->pool, &stream->queue, data + put, length - (size_t)put))
+	if (pool_queue_append(&trunk->pool, &stream->queue, data + put, length - (size_t)put))
 		return trunk_break(trunk, "no block is left for what was promised");
 	if (stream->state == STREAM_OPEN)
 		written(trunk, stream, (uint64_t)put);

@@ -68,18 +68,18 @@ static uint32_t play(uint32_t most, unsigned *seed)
 		if (size > most - queue.bytes)
 			size = most - queue.bytes;
 		fill(data, size, in);
-		assert_int_equal(queue_append(&pool, &queue, data, size), 0);
+		assert_int_equal(pool_queue_append(&pool, &queue, data, size), 0);
 		in += size;
 		blocks = pool.in_use > blocks ? pool.in_use : blocks;
 		/* What the socket has no room for stays, in the middle of a block. */
 		if (rand_r(seed) % 3 == 0)
-			assert_true(queue_write(&pool, &queue, ends[0]) >= 0);
+			assert_true(pool_queue_write(&pool, &queue, ends[0]) >= 0);
 		moved = recv(ends[1], got, (size_t)rand_r(seed) % 9000 + 1, 0);
 		fill(data, moved > 0 ? (size_t)moved : 0, out);
 		assert_memory_equal(got, data, moved > 0 ? (size_t)moved : 0);
 		out += moved > 0 ? (uint64_t)moved : 0;
 	}
-	queue_clear(&pool, &queue);
+	pool_queue_clear(&pool, &queue);
 	while (recv(ends[1], got, sizeof(got), 0) > 0)
 		;
 	assert_int_equal(pool.in_use, 0);
@@ -131,12 +131,12 @@ static void empty_queue_holds_nothing(void **state)
 	struct queue queue = { 0 };
 
 	(void)state;
-	assert_int_equal(queue_append(&pool, &queue, data, 0), 0);
+	assert_int_equal(pool_queue_append(&pool, &queue, data, 0), 0);
 	assert_int_equal(pool.in_use, 0);
-	assert_int_equal(queue_write(&pool, &queue, ends[0]), 0);
-	assert_int_equal(queue_append(&pool, &queue, data, 2 * POOL_BLOCK), 0);
+	assert_int_equal(pool_queue_write(&pool, &queue, ends[0]), 0);
+	assert_int_equal(pool_queue_append(&pool, &queue, data, 2 * POOL_BLOCK), 0);
 	assert_int_equal(pool.in_use, 2);
-	assert_int_equal(queue_write(&pool, &queue, ends[0]), 2 * POOL_BLOCK);
+	assert_int_equal(pool_queue_write(&pool, &queue, ends[0]), 2 * POOL_BLOCK);
 	assert_int_equal(pool.in_use, 0);
 	assert_int_equal(queue.first, 0);
 }
@@ -151,13 +151,13 @@ static void queue_write_goes_on(void **state)
 	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
 	assert_int_equal(fcntl(fds[1], F_SETPIPE_SZ, 64 * POOL_BLOCK), 64 * POOL_BLOCK);
 	for (i = 0; i < 200; i++)
-		assert_int_equal(queue_append(&pool, &queue, data, POOL_BLOCK), 0);
-	assert_int_equal(queue_write(&pool, &queue, fds[1]), 64 * POOL_BLOCK);
+		assert_int_equal(pool_queue_append(&pool, &queue, data, POOL_BLOCK), 0);
+	assert_int_equal(pool_queue_write(&pool, &queue, fds[1]), 64 * POOL_BLOCK);
 	assert_int_equal(queue.bytes, 136 * POOL_BLOCK);
-	assert_int_equal(queue_write(&pool, &queue, fds[1]), 0);
+	assert_int_equal(pool_queue_write(&pool, &queue, fds[1]), 0);
 	close(fds[0]);
-	assert_int_equal(queue_write(&pool, &queue, fds[1]), -1);
-	queue_clear(&pool, &queue);
+	assert_int_equal(pool_queue_write(&pool, &queue, fds[1]), -1);
+	pool_queue_clear(&pool, &queue);
 	assert_int_equal(pool.in_use, 0);
 	close(fds[1]);
 }
@@ -170,10 +170,10 @@ static void pool_comes_to_its_end(void **state)
 	(void)state;
 	for (turn = 0; turn < 3; turn++) {
 		for (i = 0; i < RESERVED + PROMISABLE; i++)
-			assert_int_equal(queue_append(&pool, &queue, data, POOL_BLOCK), 0);
+			assert_int_equal(pool_queue_append(&pool, &queue, data, POOL_BLOCK), 0);
 		assert_int_equal(pool.in_use, RESERVED + PROMISABLE);
-		assert_int_equal(queue_append(&pool, &queue, data, 1), -1);
-		queue_clear(&pool, &queue);
+		assert_int_equal(pool_queue_append(&pool, &queue, data, 1), -1);
+		pool_queue_clear(&pool, &queue);
 		assert_int_equal(pool.in_use, 0);
 	}
 }
@@ -197,9 +197,9 @@ static void pages_go_back(void **state)
 	(void)state;
 	assert_int_equal(resident_pages(), 0);
 	for (i = 0; i < PROMISABLE; i++)
-		assert_int_equal(queue_append(&pool, &queue, data, POOL_BLOCK), 0);
+		assert_int_equal(pool_queue_append(&pool, &queue, data, POOL_BLOCK), 0);
 	assert_true(resident_pages() >= PROMISABLE * (POOL_BLOCK / 4096));
-	queue_clear(&pool, &queue);
+	pool_queue_clear(&pool, &queue);
 	assert_true(resident_pages() <= WARM_BLOCKS * (POOL_BLOCK / 4096));
 }
 

@@ -149,23 +149,3 @@ void ncreply_finish(struct ncreply *reply)
 	if (reply->length)
 		end_line(reply);
 }
-
-enum stream_outcome ncreply_exit_outcome(int exit_status)
-{
-	switch (exit_status) {
-	case 0:
-		return STREAM_OK;
-	case 1:
-		return STREAM_REFUSED;
-	case 2:
-		return STREAM_UNREACHABLE;
-	case 3:
-		return STREAM_TIMED_OUT;
-	case 4:
-		return STREAM_DENIED;
-	case 5:
-		return STREAM_RESET;
-	default:
-		return STREAM_BROKEN;
-	}
-}

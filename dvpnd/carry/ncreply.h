@@ -30,7 +30,4 @@ void ncreply_feed(struct ncreply *reply, const void *data, size_t size);
 /* stderr has ended: a last line without newline counts. */
 void ncreply_finish(struct ncreply *reply);
 
-/* The outcome that an exit status means where no line told one. */
-enum stream_outcome ncreply_exit_outcome(int exit_status);
-
 #endif

@@ -324,23 +324,6 @@ static void test_every_byte(void **state)
 	}
 }
 
-static void test_exit_statuses(void **state)
-{
-	static const struct {
-		int status;
-		enum stream_outcome outcome;
-	} statuses[] = {
-		{ 0, STREAM_OK },	 { 1, STREAM_REFUSED }, { 2, STREAM_UNREACHABLE },
-		{ 3, STREAM_TIMED_OUT }, { 4, STREAM_DENIED },	{ 5, STREAM_RESET },
-		{ 6, STREAM_BROKEN },	 { 64, STREAM_BROKEN }, { 127, STREAM_BROKEN },
-		{ -1, STREAM_BROKEN },	 { 255, STREAM_BROKEN },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
-		assert_int_equal(ncreply_exit_outcome(statuses[i].status), statuses[i].outcome);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,7 +334,6 @@ int main(void)
 		cmocka_unit_test(test_overlong_success),
 		cmocka_unit_test(test_nul_bytes),
 		cmocka_unit_test(test_every_byte),
-		cmocka_unit_test(test_exit_statuses),
 	};
 
 	return cmocka_run_group_tests_name("ncreply", tests, NULL, NULL);

@@ -50,7 +50,15 @@ struct side {
 
 static ssize_t client_read(struct flow *flow, void *buffer, size_t size)
 {
-	return recv(flow->fd, buffer, size < READ_MAX ? size : READ_MAX, MSG_DONTWAIT);
+	ssize_t got;
+
+	/* A stream's wake says nothing of the client: its own watcher does. */
+	if (!flow->client_ready)
+		return errno = EAGAIN, -1;
+	size = size < READ_MAX ? size : READ_MAX;
+	got = recv(flow->fd, buffer, size, MSG_DONTWAIT);
+	flow->client_ready = got == (ssize_t)size || got == 0;
+	return got;
 }
 
 static ssize_t client_write(struct flow *flow, const void *data, size_t size)
@@ -357,9 +365,11 @@ static void flow_step(struct flow *flow)
 
 static void on_client(struct ev_loop *loop, struct ev_io *io, int events)
 {
+	struct flow *flow = io->data;
+
 	(void)loop;
-	(void)events;
-	flow_step(io->data);
+	flow->client_ready |= (events & EV_READ) != 0;
+	flow_step(flow);
 }
 
 static void on_wake(struct stream *stream)

@@ -53,6 +53,7 @@ struct flow {
 	uint16_t client_port, port;
 	int fd;
 	struct ev_io readable, writable;
+	bool client_ready; /* its watcher has said so, and not all was read since */
 	struct ev_timer deadline; /* of waiting and opening */
 	struct half up, down;	  /* client to far host, and back */
 	struct queue early;	  /* sent before the far host had accepted: kept for another try */

@@ -4,6 +4,7 @@
 resets, between real TCP servers and a near side of a few lines."""
 import os
 import random
+import signal
 import socket
 import sys
 import time
@@ -488,6 +489,27 @@ def t_trunk_ends():
             end(trunk)
             same(first.recv(9, socket.MSG_WAITALL), b"half a fi", f"{kind} {end}")
             assert is_reset(first) and is_reset(second), f"{kind} {end}: a clean end"
+
+
+def t_last_words():
+    """what the near side sent right before it went is passed on, ahead of the reset, when
+    the input ends alone and when everything does"""
+    for kind in KINDS:
+        for end in ("end_input", "hang_up"):
+            trunk = Trunk(kind)
+            stream, connection = trunk.connect()
+            words = pattern(55000 if kind == "pipes" else 160000)
+            trunk.process.send_signal(signal.SIGSTOP)
+            for at in range(0, len(words), 32000):
+                trunk.send(DATA, stream, words[at:at + 32000])
+            getattr(trunk, end)()
+            trunk.process.send_signal(signal.SIGCONT)
+            same(trunk.exit(), 0, f"{kind} {end}")
+            same(trunk.audit()[2:], ("reset", len(words), 0), f"{kind} {end}")
+            # A kernel that has not sent all yet throws the rest away.
+            got = connection.recv(50000, socket.MSG_WAITALL)
+            assert got == words[:50000], f"{kind} {end}: {len(got)} bytes came"
+            assert is_cut(connection), f"{kind} {end}: a clean end"
 
 
 def t_near_stops_reading():

@@ -270,20 +270,24 @@ void flow_gateway_failed(struct flow *flow)
 	try_candidates(flow);
 }
 
-/* The next stream has to be told all that this one was. */
-static void take_back(struct flow *flow)
+/* The next stream has to be told all that this one was.  -1: out of memory, and
+ * bytes are gone. */
+static int take_back(struct flow *flow)
 {
 	const void *data;
 	size_t size;
 
-	while ((data = queue_peek(&flow->up.queue, &size)) && queue_append(&flow->early, data, size) == 0)
+	while ((data = queue_peek(&flow->up.queue, &size))) {
+		if (queue_append(&flow->early, data, size) < 0)
+			return -1;
 		queue_consume(&flow->up.queue, size);
-	queue_clear(&flow->up.queue);
+	}
 	flow->up.queue = flow->early;
 	queue_init(&flow->early, &flow->worker->pool);
 	flow->up.bytes = 0;
 	if (flow->up.state == HALF_DONE)
 		flow->up.state = HALF_ENDING;
+	return 0;
 }
 
 /* The stream that was tried came to nothing, and nothing has reached the far host. */
@@ -292,9 +296,11 @@ static void try_again(struct flow *flow)
 	flow->link_id = 0;
 	let_go(flow);
 	flow->state = FLOW_WAITING;
-	take_back(flow);
 	set_watcher(flow, &flow->readable, false);
-	try_candidates(flow);
+	if (take_back(flow) < 0)
+		flow_break(flow, "out of memory");
+	else
+		try_candidates(flow);
 }
 
 /* ---- events ---- */

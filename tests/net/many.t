@@ -64,4 +64,16 @@ check "500 connections at once" at_once 500 "$(lan4 B)"
 check "500 connections at once over IPv6" at_once 500 "$(lan6 B)"
 check "1000 connections that stay" at_once 1000 "$(lan4 B)"
 check "no flow is left on A" wait_for 20 none_left A
+
+# What sshd starts from now on has so few that a trunk is soon full, and so is the
+# next; a burst on new links has to find its way all the same.
+few_descriptors()
+{
+	prlimit --pid "$(pid_of sshd-B)" --nofile=80:80
+	stop dvpnd-A
+	dvpnd_start A
+}
+check "B's sshd and all that it starts have 80 descriptors" few_descriptors
+check "300 connections at once through trunks that fill up" at_once 300 "$(lan4 B)"
+check "again no flow is left on A" wait_for 20 none_left A
 lab_finish

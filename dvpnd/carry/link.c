@@ -481,7 +481,7 @@ static void set_idle_timer(struct link *link)
 
 static void settle_up(struct link *link)
 {
-	session_step(link);
+	channels_step(link);
 	trunks_step(link);
 	if (link->draining)
 		trunks_close(link);

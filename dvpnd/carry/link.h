@@ -136,8 +136,6 @@ void session_pump(struct link *link);
 void session_keepalive(struct link *link);
 /* Says goodbye where that is possible; frees. */
 void session_free(struct link *link);
-/* Opens, closes and starts what waits, with the gate shut. */
-void session_step(struct link *link);
 /* The text of libssh2's last error. */
 const char *session_error(struct link *link);
 

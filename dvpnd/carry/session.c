@@ -458,11 +458,6 @@ void session_pump(struct link *link)
 	channels_wake(link);
 }
 
-void session_step(struct link *link)
-{
-	channels_step(link);
-}
-
 void session_keepalive(struct link *link)
 {
 	int next;

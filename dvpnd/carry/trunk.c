@@ -641,17 +641,6 @@ void trunks_ping(struct link *link)
 		trunk_ping(trunk);
 }
 
-double trunks_round_trip(const struct link *link)
-{
-	const struct trunk *trunk;
-	double least = 0;
-
-	TAILQ_FOREACH(trunk, &link->trunks, entry)
-		if (trunk->round_trip > 0 && (!least || trunk->round_trip < least))
-			least = trunk->round_trip;
-	return least;
-}
-
 void trunks_close(struct link *link)
 {
 	struct trunk *trunk, *next;

@@ -37,8 +37,6 @@ unsigned trunks_streams(const struct link *link);
 void trunks_step(struct link *link);
 /* Measures the round trips. */
 void trunks_ping(struct link *link);
-/* Smallest round trip seen, in seconds; 0 where none is known. */
-double trunks_round_trip(const struct link *link);
 /* Ends trunks that carry nothing: the link drains. */
 void trunks_close(struct link *link);
 
